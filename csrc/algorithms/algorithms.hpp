@@ -1,0 +1,32 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "schedule/request.hpp"
+#include "schedule/schedule.hpp"
+
+namespace pycoll {
+
+/// An algorithm is a pure function from a request to one rank's schedule.
+struct Algorithm {
+    Collective collective;
+    std::string_view name;
+    /// Cost in alpha-beta-gamma terms, for people.
+    std::string_view cost;
+    /// Paper and section.
+    std::string_view source;
+    /// Takes Request::counts (the v-forms)?
+    bool takes_counts;
+    /// Cuts messages into Request::chunk elements?
+    bool pipelined;
+    Schedule (*build)(const Request&);
+};
+
+/// Every algorithm, grouped by collective.
+[[nodiscard]] std::span<const Algorithm> algorithms();
+
+/// Throws std::invalid_argument naming the algorithms there are.
+[[nodiscard]] const Algorithm& find_algorithm(Collective collective, std::string_view name);
+
+}  // namespace pycoll

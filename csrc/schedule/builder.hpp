@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "schedule/request.hpp"
+#include "schedule/schedule.hpp"
+
+namespace pycoll {
+
+/// Writes down a schedule in program order, as if every step ran at once; dependencies follow by
+/// themselves from which slices the steps read and write (read after write, write after read,
+/// write after write). Independent steps, such as the chunks of a pipeline, therefore overlap
+/// without the algorithm saying so.
+///
+/// Every step is cut into pieces of at most Request::chunk elements, which makes a pipeline of any
+/// algorithm: a piece waits only for the pieces that touch its own elements.
+///
+/// Steps over empty slices vanish, as do copies of a slice onto itself (in place).
+class ScheduleBuilder {
+public:
+    /// The steps that one call appended: several when cut, none when it vanished.
+    struct Steps {
+        std::uint32_t begin = 0;
+        std::uint32_t end = 0;
+    };
+
+    explicit ScheduleBuilder(const Request& request);
+
+    /// Reserves `count` elements of scratch.
+    [[nodiscard]] Slice scratch(std::uint64_t count);
+
+    /// `after` names steps to wait for although they touch other memory.
+    Steps send(int peer, Slice src, std::span<const Steps> after = {});
+    Steps recv(int peer, Slice dst, std::span<const Steps> after = {});
+
+    enum class Fold : bool { partial, last };
+    enum class Order : bool { local_first, message_first };
+    /// dst = local (+) message.
+    void recv_reduce(int peer, Slice dst, Slice local, Fold fold = Fold::partial,
+                     Order order = Order::local_first);
+    void copy(Slice dst, Slice src);
+    /// dst = srcs[0] (+) srcs[1] (+) ...
+    void reduce(Slice dst, std::span<const Slice> srcs, Fold fold = Fold::partial);
+
+    [[nodiscard]] Schedule build() &&;
+
+private:
+    /// Who last wrote a run of elements, and who has read it since.
+    struct Access {
+        std::uint64_t end;
+        std::int64_t writer;
+        std::vector<std::uint32_t> readers;
+    };
+    using Accesses = std::map<std::uint64_t, Access>;
+
+    [[nodiscard]] Slice resolve(Slice slice) const;
+    Steps append(const Step& step, std::span<const Steps> after = {});
+    void append_piece(Step piece);
+    Accesses::iterator cut(Accesses& accesses, std::uint64_t at);
+    void read(const Slice& slice, std::uint32_t step, std::vector<std::uint32_t>& after);
+    void write(const Slice& slice, std::uint32_t step, std::vector<std::uint32_t>& after);
+
+    Schedule schedule_;
+    std::uint64_t chunk_;
+    bool in_place_;
+    Buffer alias_from_ = Buffer::input;
+    Buffer alias_to_ = Buffer::output;
+    std::uint64_t alias_offset_ = 0;
+    Accesses accesses_[3];
+};
+
+}  // namespace pycoll

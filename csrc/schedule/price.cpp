@@ -1,0 +1,189 @@
+#include "schedule/price.hpp"
+
+#include <algorithm>
+#include <queue>
+#include <tuple>
+#include <stdexcept>
+
+#include "schedule/frontier.hpp"
+#include "schedule/messages.hpp"
+
+namespace pycoll {
+namespace {
+
+std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
+
+/// Until when each rank's sending side, receiving side and core are taken.
+struct Busy {
+    double send = 0;
+    double recv = 0;
+    double core = 0;
+};
+
+class Walk {
+public:
+    Walk(std::span<const Schedule> schedules, std::uint64_t element_size, const CostModel& model)
+        : schedules_(schedules),
+          messages_(schedules),
+          element_size_(static_cast<double>(element_size)),
+          model_(model),
+          slowdown_(slowdown(schedules.size(), model)),
+          busy_(schedules.size()) {
+        if (messages_.mismatch()) throw std::invalid_argument(*messages_.mismatch());
+        for (const Schedule& schedule : schedules) timeline.emplace_back(schedule.steps.size());
+    }
+
+    void run() {
+        struct Ready {
+            double time;
+            StepId event;
+            /// The earliest first; among equals a fixed order, so that all ranks price alike.
+            bool operator<(const Ready& other) const {
+                return std::tie(time, event.rank, event.step) >
+                       std::tie(other.time, other.event.rank, other.event.step);
+            }
+        };
+        Frontier frontier(schedules_, messages_);
+        std::priority_queue<Ready> queue;
+        for (const StepId event : frontier.start()) queue.push({0, event});
+        std::vector<StepId> released;
+        while (!queue.empty()) {
+            const auto [time, event] = queue.top();
+            queue.pop();
+            // What has to wait for a rank's sending or receiving side must not hold up the other.
+            if (const double start = start_of(event); start > time) {
+                queue.push({start, event});
+                continue;
+            }
+            run(event);
+            released.clear();
+            frontier.complete(event, released);
+            for (const StepId next : released) queue.push({start_of(next), next});
+        }
+        if (frontier.remaining() > 0) throw std::invalid_argument("the schedules deadlock");
+    }
+
+    std::vector<std::vector<Interval>> timeline;
+
+private:
+    /// Ranks that outnumber the cores of their node take turns.
+    static double slowdown(std::size_t ranks, const CostModel& model) {
+        if (model.cores_per_node <= 0) return 1;
+        const auto local = model.ranks_per_node > 0
+                               ? std::min(ranks, at(model.ranks_per_node))
+                               : ranks;
+        return std::max(1.0, static_cast<double>(local) / model.cores_per_node);
+    }
+
+    [[nodiscard]] const Step& step_of(StepId id) const { return schedules_[at(id.rank)].steps[id.step]; }
+    Interval& when(StepId id) { return timeline[at(id.rank)][id.step]; }
+    [[nodiscard]] double bytes(std::uint64_t count) const {
+        return static_cast<double>(count) * element_size_;
+    }
+
+    [[nodiscard]] const Link& link(int a, int b) const {
+        const int per_node = model_.ranks_per_node;
+        return per_node <= 0 || a / per_node == b / per_node ? model_.intra_node : model_.inter_node;
+    }
+
+    [[nodiscard]] double ready_at(StepId event) {
+        double time = 0;
+        const auto wait_for = [&](StepId id) {
+            for (const std::uint32_t before : step_of(id).after) {
+                time = std::max(time, when({id.rank, before}).end);
+            }
+        };
+        wait_for(event);
+        if (const StepId receiver = messages_.partner(event); receiver.rank >= 0) wait_for(receiver);
+        return time;
+    }
+
+    /// When an event can start, given what has run so far.
+    [[nodiscard]] double start_of(StepId event) {
+        const double ready = ready_at(event);
+        const StepId receiver = messages_.partner(event);
+        if (receiver.rank < 0) return std::max(ready, busy_[at(event.rank)].core);
+        return std::max({ready, busy_[at(event.rank)].send, busy_[at(receiver.rank)].recv});
+    }
+
+    /// Folds or copies on one rank's core.
+    Interval occupy_core(int rank, double from, double seconds) {
+        double& core = busy_[at(rank)].core;
+        const double start = std::max(from, core);
+        core = start + seconds;
+        return {start, core};
+    }
+
+    void run(StepId event) {
+        const Step& step = step_of(event);
+        const double ready = ready_at(event);
+        if (step.kind == StepKind::copy) {
+            when(event) = occupy_core(event.rank, ready,
+                                      bytes(step.dst.count) * model_.copy * slowdown_);
+            return;
+        }
+        if (step.kind == StepKind::reduce) {
+            const double folded = bytes(step.dst.count) * static_cast<double>(step.srcs.size() - 1);
+            when(event) = occupy_core(event.rank, ready, folded * model_.gamma * slowdown_);
+            return;
+        }
+        const StepId receiver = messages_.partner(event);
+        const Link& wire = link(event.rank, receiver.rank);
+        const double size = bytes(step.srcs[0].count);
+        double& sending = busy_[at(event.rank)].send;
+        double& receiving = busy_[at(receiver.rank)].recv;
+        const double start = std::max({ready, sending, receiving});
+        const double arrival = start + (wire.alpha + wire.beta * size) * slowdown_;
+        sending = receiving = arrival;
+        when(event) = {start, arrival};
+        when(receiver) = {start, arrival};
+        if (step_of(receiver).kind == StepKind::recv_reduce) {
+            when(receiver).end =
+                occupy_core(receiver.rank, arrival, size * model_.gamma * slowdown_).end;
+        }
+    }
+
+    std::span<const Schedule> schedules_;
+    const Messages messages_;
+    const double element_size_;
+    const CostModel& model_;
+    const double slowdown_;
+    std::vector<Busy> busy_;
+};
+
+void count_traffic(const Schedule& schedule, std::uint64_t element_size, Price& price) {
+    std::uint64_t messages = 0;
+    std::uint64_t sent = 0;
+    std::uint64_t folded = 0;
+    for (const Step& step : schedule.steps) {
+        if (step.kind == StepKind::send) {
+            ++messages;
+            sent += step.srcs[0].count * element_size;
+        } else if (step.kind == StepKind::recv_reduce) {
+            folded += step.dst.count * element_size;
+        } else if (step.kind == StepKind::reduce) {
+            folded += step.dst.count * element_size * (step.srcs.size() - 1);
+        }
+    }
+    price.messages = std::max(price.messages, messages);
+    price.bytes_sent = std::max(price.bytes_sent, sent);
+    price.bytes_folded = std::max(price.bytes_folded, folded);
+    price.total_bytes += sent;
+}
+
+}  // namespace
+
+Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
+            const CostModel& model) {
+    Walk walk(schedules, element_size, model);
+    walk.run();
+    Price result;
+    for (const Schedule& schedule : schedules) count_traffic(schedule, element_size, result);
+    for (const auto& rank : walk.timeline) {
+        for (const Interval& interval : rank) result.seconds = std::max(result.seconds, interval.end);
+    }
+    result.timeline = std::move(walk.timeline);
+    return result;
+}
+
+}  // namespace pycoll

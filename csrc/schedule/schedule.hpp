@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/collective.hpp"
+#include "core/slice.hpp"
+
+namespace pycoll {
+
+enum class StepKind : std::uint8_t {
+    send,         ///< message srcs[0] to `peer`
+    recv,         ///< message from `peer` into dst
+    recv_reduce,  ///< dst = srcs[0] (+) message from `peer`
+    copy,         ///< dst = srcs[0]
+    reduce,       ///< dst = srcs[0] (+) srcs[1] (+) ..., left to right
+};
+
+/// One action of one rank. A step may start when every step in `after` is complete and, for a
+/// message, when the earlier messages of its channel have been posted.
+struct Step {
+    StepKind kind = StepKind::copy;
+    /// The last fold of these elements: `avg` divides here, once.
+    bool finish = false;
+    /// recv_reduce only: the message is the left operand. Two ranks that fold the same pair of
+    /// values must agree on the order, or NaN payloads and signed zeros make their bits differ.
+    bool message_first = false;
+    int peer = -1;
+    Slice dst;
+    std::vector<Slice> srcs;
+    std::vector<std::uint32_t> after;
+
+    bool operator==(const Step&) const = default;
+};
+
+[[nodiscard]] constexpr bool receives(StepKind kind) {
+    return kind == StepKind::recv || kind == StepKind::recv_reduce;
+}
+[[nodiscard]] constexpr bool is_message(StepKind kind) {
+    return kind == StepKind::send || receives(kind);
+}
+[[nodiscard]] constexpr bool writes(StepKind kind) { return kind != StepKind::send; }
+
+/// What one rank does in one collective call: a value that can be compared, printed, verified,
+/// priced and executed.
+///
+/// Messages between two ranks match in the order of the steps: the k-th send from a to b meets
+/// the k-th receive at b from a (a *channel*). Executors post them in that order, too.
+struct Schedule {
+    Collective collective = Collective::barrier;
+    int rank = 0;
+    int size = 1;
+    std::uint64_t input_count = 0;
+    std::uint64_t output_count = 0;
+    std::uint64_t scratch_count = 0;
+    std::vector<Step> steps;
+
+    bool operator==(const Schedule&) const = default;
+};
+
+}  // namespace pycoll
