@@ -1,0 +1,88 @@
+#include "device/host/reduce.hpp"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "device/host/kernels.hpp"
+
+namespace pycoll::host {
+
+namespace {
+
+/// A pass of its own over the sum: there is no vector instruction for it, so that the division, not
+/// the memory, takes the time.
+template <typename T>
+void divide(void* values, std::uint64_t count, std::size_t divisor) {
+    using Wide = std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>;
+    auto* at = static_cast<std::byte*>(values);
+    for (std::uint64_t i = 0; i < count; ++i, at += sizeof(T)) {
+        T value;
+        std::memcpy(&value, at, sizeof(T));
+        value = static_cast<T>(static_cast<Wide>(value) / static_cast<Wide>(divisor));
+        std::memcpy(at, &value, sizeof(T));
+    }
+}
+
+void divide_integers(DType dtype, void* values, std::uint64_t count, std::size_t divisor) {
+    switch (dtype) {
+        case DType::i8:
+            return divide<std::int8_t>(values, count, divisor);
+        case DType::i16:
+            return divide<std::int16_t>(values, count, divisor);
+        case DType::i32:
+            return divide<std::int32_t>(values, count, divisor);
+        case DType::i64:
+            return divide<std::int64_t>(values, count, divisor);
+        case DType::u8:
+            return divide<std::uint8_t>(values, count, divisor);
+        case DType::u16:
+            return divide<std::uint16_t>(values, count, divisor);
+        case DType::u32:
+            return divide<std::uint32_t>(values, count, divisor);
+        case DType::u64:
+            return divide<std::uint64_t>(values, count, divisor);
+        default:
+            return;
+    }
+}
+
+const Kernels& chosen_kernels() {
+    static const Kernels& chosen = choose_kernels(std::getenv("PYCOLL_ISA"));
+    return chosen;
+}
+
+}  // namespace
+
+void reduce_many(const Kernels& kernels, DType dtype, ReduceOp op, void* dst,
+                 std::span<const void* const> srcs, std::uint64_t count, std::size_t size,
+                 bool finish) {
+    const bool divides = finish && op == ReduceOp::avg && size > 1;
+    const Fold fold = kernels.folds[static_cast<std::size_t>(op)][static_cast<std::size_t>(dtype)];
+    fold(dst, srcs.data(), srcs.size(), count * size_of(dtype),
+         divides && is_floating(dtype) ? static_cast<double>(size) : 1.0);
+    if (divides && !is_floating(dtype)) divide_integers(dtype, dst, count, size);
+}
+
+void reduce(DType dtype, ReduceOp op, void* dst, const void* left, const void* right,
+            std::uint64_t count) {
+    reduce_finish(dtype, op, dst, left, right, count, 1);
+}
+
+void reduce_finish(DType dtype, ReduceOp op, void* dst, const void* left, const void* right,
+                   std::uint64_t count, std::size_t size) {
+    const void* const srcs[] = {left, right};
+    reduce_many(dtype, op, dst, srcs, count, size, true);
+}
+
+void reduce_many(DType dtype, ReduceOp op, void* dst, std::span<const void* const> srcs,
+                 std::uint64_t count, std::size_t size, bool finish) {
+    reduce_many(chosen_kernels(), dtype, op, dst, srcs, count, size, finish);
+}
+
+void copy(void* dst, const void* src, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(dst, src, bytes);
+}
+
+std::string_view instruction_set() { return chosen_kernels().instruction_set; }
+
+}  // namespace pycoll::host
