@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/collective.hpp"
+#include "core/dtype.hpp"
+#include "core/reduction.hpp"
+#include "schedule/request.hpp"
+
+namespace pycoll {
+
+/// One collective call as the user makes it.
+struct Call {
+    Collective collective = Collective::barrier;
+    DType dtype = DType::u8;
+    ReduceOp op = ReduceOp::sum;
+    int root = 0;
+    /// As in Request.
+    std::uint64_t count = 0;
+    std::vector<std::uint64_t> counts = {};
+    std::vector<std::uint64_t> recv_counts = {};
+    const void* input = nullptr;
+    void* output = nullptr;
+    std::string algorithm = "auto";
+    /// Bytes per pipelined chunk; 0 leaves it to the library.
+    std::uint64_t chunk_bytes = 0;
+};
+
+/// Checks a call before anything is sent and works out whether its input and output share memory.
+/// Throws std::invalid_argument, naming the argument.
+[[nodiscard]] Request request_for(const Call& call, int rank, int size);
+
+}  // namespace pycoll

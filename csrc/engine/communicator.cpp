@@ -1,0 +1,174 @@
+#include "engine/communicator.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+#include "engine/abandoned.hpp"
+#include "engine/progress.hpp"
+
+namespace pycoll {
+namespace {
+
+/// Half of the tags are for collectives, half for the user.
+int collective_tags(const Transport& transport) {
+    const int tags = transport.tag_count();
+    if (tags < 2) {
+        throw std::invalid_argument("a communicator needs two tags; the transport has " +
+                                    std::to_string(tags));
+    }
+    return tags / 2;
+}
+
+/// `delay` from now; the end of time, where that comes first.
+Clock::time_point after(std::chrono::nanoseconds delay) {
+    const auto now = Clock::now();
+    return delay < Clock::time_point::max() - now ? now + delay : Clock::time_point::max();
+}
+
+}  // namespace
+
+Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& options)
+    : options_(options),
+      rank_(transport->rank()),
+      size_(transport->size()),
+      any_thread_(transport->any_thread()),
+      tags_(transport->tag_count()),
+      collective_tags_(collective_tags(*transport)),
+      transport_name_(transport->name()),
+      transport_(std::move(transport)),
+      plans_(options.model) {}
+
+Communicator::~Communicator() {
+    abandoned_.insert(abandoned_.end(), active_.begin(), active_.end());
+    if (!abandoned_.empty()) abandon(std::move(transport_), std::move(abandoned_));
+}
+
+void Communicator::require_usable() const {
+    if (closed()) throw CollectiveError(who() + "this communicator is closed");
+    if (!broken_.empty()) {
+        throw CollectiveError(who() + "this communicator failed earlier and cannot be used: " +
+                              broken_ + "; make a new one");
+    }
+}
+
+void Communicator::run(const Call& call, std::shared_ptr<void> keep_alive) {
+    std::shared_ptr<Execution> execution = begin(call, std::move(keep_alive));
+    wait(*execution, std::nullopt);
+    // Nobody else refers to it any more, or is about to drop a reference without a look.
+    const Lock lock(mutex_);
+    spare_.push_back(std::move(execution));
+}
+
+Work Communicator::start(const Call& call, std::shared_ptr<void> keep_alive) {
+    std::shared_ptr<Execution> execution = begin(call, std::move(keep_alive));
+    if (!execution->done()) watch(shared_from_this());
+    return {shared_from_this(), std::move(execution)};
+}
+
+Work Communicator::send(std::span<const std::byte> bytes, int peer, int tag,
+                        std::shared_ptr<void> keep_alive) {
+    return message(StepKind::send, bytes.size(), peer, tag, {.input = bytes.data()},
+                   std::move(keep_alive));
+}
+
+Work Communicator::recv(std::span<std::byte> bytes, int peer, int tag,
+                        std::shared_ptr<void> keep_alive) {
+    return message(StepKind::recv, bytes.size(), peer, tag, {.output = bytes.data()},
+                   std::move(keep_alive));
+}
+
+std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call) {
+    const Request request = request_for(call, rank_, size_);
+    const Lock lock(mutex_);
+    const Choice choice = plans_.choice(request, call);
+    return {std::string(choice.algorithm->name), choice.chunk * size_of(call.dtype)};
+}
+
+void Communicator::close() {
+    std::unique_ptr<Transport> transport;
+    Executions abandoned;
+    {
+        Lock lock(mutex_);
+        closed_ = true;
+        wait_until(lock, &Communicator::nothing_is_outstanding);
+        transport = std::move(transport_);
+        abandoned.swap(abandoned_);
+        spare_.clear();
+        plans_.clear();
+    }
+    if (!abandoned.empty()) abandon(std::move(transport), std::move(abandoned));
+}
+
+std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr<void> keep_alive) {
+    const Request request = request_for(call, rank_, size_);
+    Lock lock(mutex_);
+    require_usable();
+    auto plan = plans_.collective(request, call);
+    wait_until(lock, &Communicator::next_tag_is_free);
+    require_usable();
+    const std::uint64_t sequence = sequence_ + 1;
+    return launch({.what = name(call.collective), .count = call.count, .sequence = sequence},
+                  std::move(plan), {call.input, call.output, call.dtype, call.op},
+                  static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_)),
+                  std::move(keep_alive));
+}
+
+/// Tags repeat after `collective_tags_` calls. A call must not start before the one that had its
+/// tag is over; its peers' messages then are, too, behind those of that call on every channel.
+bool Communicator::next_tag_is_free() const {
+    const auto oldest = std::ranges::find_if(
+        active_, [](const auto& execution) { return execution->label().sequence > 0; });
+    return oldest == active_.end() || sequence_ + 1 - (*oldest)->label().sequence <
+                                          static_cast<std::uint64_t>(collective_tags_);
+}
+
+Work Communicator::message(StepKind kind, std::size_t bytes, int peer, int tag,
+                           const Execution::Operands& operands, std::shared_ptr<void> keep_alive) {
+    if (peer < 0 || peer >= size_ || peer == rank_) {
+        throw std::invalid_argument("peer " + std::to_string(peer) + " is not another rank of " +
+                                    std::to_string(size_));
+    }
+    if (tag < 0 || tag >= user_tags()) {
+        throw std::invalid_argument("tag " + std::to_string(tag) + " is outside [0, " +
+                                    std::to_string(user_tags()) + ")");
+    }
+    std::shared_ptr<Execution> execution;
+    {
+        const Lock lock(mutex_);
+        require_usable();
+        execution = launch(
+            {.what = kind == StepKind::send ? "send" : "recv", .count = bytes, .tag = tag},
+            plans_.message(kind, rank_, size_, peer, bytes), operands, collective_tags_ + tag,
+            std::move(keep_alive));
+    }
+    watch(shared_from_this());
+    return {shared_from_this(), std::move(execution)};
+}
+
+std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
+                                                std::shared_ptr<const Plan> plan,
+                                                const Execution::Operands& operands, int tag,
+                                                std::shared_ptr<void> keep_alive) {
+    std::shared_ptr<Execution> execution;
+    if (spare_.empty()) {
+        execution = std::make_shared<Execution>();
+    } else {
+        execution = std::move(spare_.back());
+        spare_.pop_back();
+    }
+    active_.push_back(execution);
+    execution->prepare(label, after(options_.timeout), std::move(keep_alive));
+    // From here on peers may have heard of it.
+    if (label.sequence > 0) sequence_ = label.sequence;
+    try {
+        execution->begin(std::move(plan), operands, tag, *transport_, pool_);
+    } catch (const std::exception& error) {
+        break_off(execution.get(), {.why = error.what()});
+        execution->check();
+    }
+    if (execution->done()) active_.pop_back();
+    return execution;
+}
+
+}  // namespace pycoll

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/call.hpp"
+#include "engine/errors.hpp"
+#include "engine/execution.hpp"
+#include "engine/patience.hpp"
+#include "engine/plan_cache.hpp"
+#include "engine/work.hpp"
+#include "schedule/price.hpp"
+#include "transport/transport.hpp"
+
+namespace pycoll {
+
+/// Runs collective calls over a transport. All members may be called from any thread; calls on
+/// one communicator must be made in the same order on all ranks. To be owned by a shared_ptr.
+///
+/// One lock guards everything. Whoever waits polls the transport, and so does the progress thread
+/// when nobody waits; an operation that completes is handed to its waiters by its done flag, which
+/// they read without the lock. No array is released while the lock is held: that may take another
+/// lock (Python's), whose holder may want this one.
+class Communicator : public std::enable_shared_from_this<Communicator> {
+public:
+    struct Options {
+        /// How long any operation may take before the communicator gives up on it.
+        std::chrono::nanoseconds timeout = std::chrono::minutes(10);
+        /// Do the ranks of this host outnumber its cores?
+        bool oversubscribed = false;
+        CostModel model = {};
+    };
+
+    /// Throws std::invalid_argument for a transport with fewer than two tags.
+    Communicator(std::unique_ptr<Transport> transport, const Options& options);
+    ~Communicator();
+    Communicator(const Communicator&) = delete;
+    Communicator& operator=(const Communicator&) = delete;
+
+    [[nodiscard]] int rank() const { return rank_; }
+    [[nodiscard]] int size() const { return size_; }
+    [[nodiscard]] const std::string& transport_name() const { return transport_name_; }
+    /// May several threads call in at once? If not, the caller must see to it that none do, over
+    /// all communicators of the process.
+    [[nodiscard]] bool any_thread() const { return any_thread_; }
+    /// User tags run from 0 up to, not including, this.
+    [[nodiscard]] int user_tags() const { return tags_ - collective_tags_; }
+
+    /// Runs a call to its end. `keep_alive` holds the memory of the call: if it fails, messages
+    /// under way may still write there, and it is never let go of.
+    void run(const Call& call, std::shared_ptr<void> keep_alive = nullptr);
+    /// Starts a call. `keep_alive` is let go of when the call is over and its handle has seen it
+    /// (by the thread that asked) or is gone (by any thread); never, if it failed.
+    [[nodiscard]] Work start(const Call& call, std::shared_ptr<void> keep_alive);
+
+    [[nodiscard]] Work send(std::span<const std::byte> bytes, int peer, int tag,
+                            std::shared_ptr<void> keep_alive);
+    [[nodiscard]] Work recv(std::span<std::byte> bytes, int peer, int tag,
+                            std::shared_ptr<void> keep_alive);
+
+    /// Which algorithm a call would use, with its chunk in bytes.
+    [[nodiscard]] std::pair<std::string, std::uint64_t> chosen(const Call& call);
+
+    /// Refuses calls from now on, waits for what is outstanding and gives the transport back.
+    void close();
+    [[nodiscard]] bool closed() const { return closed_.load(std::memory_order_relaxed); }
+
+    enum class Help : std::uint8_t { idle, waiting, moved };
+    /// Moves things along, unless a thread that waits here does so already. Never blocks. `idle`
+    /// when nothing is outstanding.
+    [[nodiscard]] Help help();
+
+private:
+    friend class Work;
+    using Lock = std::unique_lock<std::mutex>;
+    using Condition = bool (Communicator::*)() const;
+    using Executions = std::deque<std::shared_ptr<Execution>>;
+    /// What the lock must not be held for: dropping the last references to executions.
+    using Garbage = std::vector<std::shared_ptr<Execution>>;
+
+    [[nodiscard]] std::shared_ptr<Execution> begin(const Call& call,
+                                                   std::shared_ptr<void> keep_alive);
+    [[nodiscard]] Work message(StepKind kind, std::size_t bytes, int peer, int tag,
+                               const Execution::Operands& operands,
+                               std::shared_ptr<void> keep_alive);
+    [[nodiscard]] std::shared_ptr<Execution> launch(const Execution::Label& label,
+                                                    std::shared_ptr<const Plan> plan,
+                                                    const Execution::Operands& operands, int tag,
+                                                    std::shared_ptr<void> keep_alive);
+    [[nodiscard]] bool next_tag_is_free() const;
+    [[nodiscard]] bool nothing_is_outstanding() const { return active_.empty(); }
+    void require_usable() const;
+
+    // Waiting, without the lock.
+    void wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout);
+    [[nodiscard]] bool test(Execution& execution);
+    /// One look of a thread that waits, and a pause if nothing moved.
+    void attend(Patience& patience);
+    /// True if anything moved.
+    bool try_progress();
+    /// Waits, unlocking meanwhile, until `over`.
+    void wait_until(Lock& lock, Condition over);
+
+    // With the lock.
+    /// Takes what the transport has completed and gives up on what is past its deadline.
+    bool progress(Garbage& garbage);
+    void retire(Garbage& garbage);
+    /// Fails everything outstanding and refuses every later call. `culprit` may be null.
+    void break_off(const Execution* culprit, const Failure& failure);
+    [[nodiscard]] std::string who() const { return "rank " + std::to_string(rank_) + ": "; }
+
+    const Options options_;
+    const int rank_;
+    const int size_;
+    const bool any_thread_;
+    const int tags_;
+    const int collective_tags_;
+    const std::string transport_name_;
+
+    std::atomic<bool> closed_ = false;
+    /// Threads waiting here.
+    std::atomic<int> attending_ = 0;
+
+    std::mutex mutex_;
+    std::unique_ptr<Transport> transport_;
+    BufferPool pool_;
+    PlanCache plans_;
+    /// What is outstanding, in the order in which it was started, hence of the deadlines.
+    Executions active_;
+    /// Given up on: their memory may still be written by messages under way.
+    Executions abandoned_;
+    /// Of calls that are over, for those to come.
+    std::vector<std::shared_ptr<Execution>> spare_;
+    std::vector<Completion> completions_;
+    std::uint64_t sequence_ = 0;
+    std::string broken_;
+};
+
+}  // namespace pycoll

@@ -1,0 +1,191 @@
+#include "engine/execution.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "device/host/reduce.hpp"
+#include "engine/errors.hpp"
+
+namespace pycoll {
+
+void Execution::prepare(const Label& label, Clock::time_point deadline,
+                        std::shared_ptr<void> keep_alive) {
+    label_ = label;
+    deadline_ = deadline;
+    keep_alive_ = std::move(keep_alive);
+    released_.store(false, std::memory_order_relaxed);
+    done_.store(false, std::memory_order_relaxed);
+}
+
+void Execution::begin(std::shared_ptr<const Plan> plan, const Operands& operands, int tag,
+                      Transport& transport, BufferPool& pool) {
+    plan_ = std::move(plan);
+    operands_ = operands;
+    tag_ = tag;
+    transport_ = &transport;
+    pool_ = &pool;
+    // For waits_for(), should anything below fail.
+    channels_.clear();
+    remaining_ = plan_->steps().size();
+    if (remaining_ == 0) return end();
+
+    scratch_ = pool.take(plan_->scratch_bytes());
+    // A schedule is verified never to write its input.
+    buffers_ = {static_cast<std::byte*>(const_cast<void*>(operands.input)),
+                static_cast<std::byte*>(operands.output), scratch_.data()};
+    pending_ = plan_->pending();
+    for (const Plan::Channel& channel : plan_->channels()) channels_.push_back({channel.begin, 0});
+
+    for (std::uint32_t c = 0; c < channels_.size(); ++c) advance(c);
+    ready_.assign(plan_->first_local().begin(), plan_->first_local().end());
+    run_ready();
+}
+
+void Execution::message_done(std::uint32_t step) {
+    const Plan::PlanStep& message = plan_->steps()[step];
+    if (message.kind == StepKind::recv_reduce) fold_message(step);
+    --channels_[message.channel].under_way;
+    finish_step(step);
+    advance(message.channel);
+    run_ready();
+}
+
+void Execution::fail(Failure failure) {
+    failure_ = std::move(failure);
+    done_.store(true, std::memory_order_release);
+}
+
+void Execution::check() const {
+    if (failure_.why.empty()) return;
+    if (failure_.timed_out) throw TimeoutError(failure_.why);
+    throw CollectiveError(failure_.why);
+}
+
+void Execution::release() {
+    if (!released_.exchange(true)) keep_alive_.reset();
+}
+
+/// Posts the next messages of a channel, in order, as far as dependencies and the window allow.
+void Execution::advance(std::uint32_t channel) {
+    ChannelState& state = channels_[channel];
+    const std::uint32_t end = plan_->channels()[channel].end;
+    while (state.next < end && state.under_way < window) {
+        const std::uint32_t step = plan_->channel_steps()[state.next];
+        if (pending_[step] > 0) return;
+        ++state.next;
+        ++state.under_way;
+        post(step);
+    }
+}
+
+void Execution::post(std::uint32_t index) {
+    const Plan::PlanStep& step = plan_->steps()[index];
+    const Token token{this, index};
+    switch (step.kind) {
+        case StepKind::send:
+            transport_->send(step.peer, tag_, {at(plan_->places()[step.srcs]), bytes(step)}, token);
+            break;
+        case StepKind::recv:
+            transport_->recv(step.peer, tag_, {at(step.dst), bytes(step)}, token);
+            break;
+        default: {
+            auto& [owner, stage] = stages_.emplace_back(index, pool_->take(bytes(step)));
+            transport_->recv(step.peer, tag_, {stage.data(), bytes(step)}, token);
+        }
+    }
+}
+
+void Execution::fold_message(std::uint32_t index) {
+    const Plan::PlanStep& step = plan_->steps()[index];
+    const auto stage = std::ranges::find(stages_, index, &decltype(stages_)::value_type::first);
+    const void* left = at(plan_->places()[step.srcs]);
+    const void* right = stage->second.data();
+    if (step.message_first) std::swap(left, right);
+    if (step.finish) {
+        host::reduce_finish(operands_.dtype, operands_.op, at(step.dst), left, right, step.count,
+                            static_cast<std::size_t>(plan_->size()));
+    } else {
+        host::reduce(operands_.dtype, operands_.op, at(step.dst), left, right, step.count);
+    }
+    pool_->give_back(std::move(stage->second));
+    stages_.erase(stage);
+}
+
+void Execution::run_local(const Plan::PlanStep& step) {
+    if (step.kind == StepKind::copy) {
+        host::copy(at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
+        return;
+    }
+    sources_.clear();
+    for (std::uint32_t i = step.srcs; i < step.srcs_end; ++i) {
+        sources_.push_back(at(plan_->places()[i]));
+    }
+    host::reduce_many(operands_.dtype, operands_.op, at(step.dst), sources_, step.count,
+                      static_cast<std::size_t>(plan_->size()), step.finish);
+}
+
+void Execution::finish_step(std::uint32_t index) {
+    const Plan::PlanStep& step = plan_->steps()[index];
+    --remaining_;
+    for (std::uint32_t i = step.successors; i < step.successors_end; ++i) {
+        const std::uint32_t next = plan_->successors()[i];
+        if (--pending_[next] > 0) continue;
+        if (is_message(plan_->steps()[next].kind)) {
+            advance(plan_->steps()[next].channel);
+        } else {
+            ready_.push_back(next);
+        }
+    }
+}
+
+void Execution::run_ready() {
+    while (!ready_.empty()) {
+        const std::uint32_t step = ready_.back();
+        ready_.pop_back();
+        run_local(plan_->steps()[step]);
+        finish_step(step);
+    }
+    if (remaining_ == 0) end();
+}
+
+void Execution::end() {
+    pool_->give_back(std::move(scratch_));
+    done_.store(true, std::memory_order_release);
+}
+
+std::string Execution::describe() const {
+    std::string text(label_.what);
+    if (label_.sequence == 0) {
+        const Plan::PlanStep& message = plan_->steps()[0];
+        return text + (message.kind == StepKind::send ? " to rank " : " from rank ") +
+               std::to_string(message.peer) + " with tag " + std::to_string(label_.tag) + " (" +
+               std::to_string(label_.count) + " bytes)";
+    }
+    text += " (call " + std::to_string(label_.sequence);
+    // A barrier moves nothing.
+    if (label_.count > 0) {
+        text += ": " + std::to_string(label_.count) + " x " + std::string(name(operands_.dtype));
+    }
+    return text + ")";
+}
+
+std::string Execution::waits_for() const {
+    constexpr int most = 3;
+    std::string text;
+    int listed = 0;
+    for (std::size_t c = 0; c < channels_.size(); ++c) {
+        const std::uint32_t under_way = channels_[c].under_way;
+        if (under_way == 0) continue;
+        if (listed++ == most) return text + ", ...";
+        const Plan::PlanStep& step = plan_->steps()[plan_->channel_steps()[channels_[c].next - 1]];
+        const std::string peer = "rank " + std::to_string(step.peer);
+        const std::string messages =
+            under_way == 1 ? "a message" : std::to_string(under_way) + " messages";
+        if (!text.empty()) text += ", ";
+        text += step.kind == StepKind::send ? peer + " to receive " + messages
+                                            : messages + " from " + peer;
+    }
+    return text.empty() ? "nothing" : text;
+}
+
+}  // namespace pycoll

@@ -1,0 +1,59 @@
+#include "engine/plan.hpp"
+
+#include <map>
+#include <utility>
+
+namespace pycoll {
+
+Plan::Plan(const Schedule& schedule, std::size_t element_size)
+    : element_size_(element_size),
+      scratch_bytes_(schedule.scratch_count * element_size),
+      size_(schedule.size) {
+    const auto place = [&](const Slice& slice) {
+        return Place{slice.buffer, slice.offset * element_size};
+    };
+    // Receives first, so that they are posted before the sends that provoke the answers.
+    std::map<std::pair<bool, int>, std::vector<std::uint32_t>> channels;
+    std::vector<std::vector<std::uint32_t>> successors(schedule.steps.size());
+
+    for (std::uint32_t i = 0; i < schedule.steps.size(); ++i) {
+        const Step& step = schedule.steps[i];
+        const auto srcs = static_cast<std::uint32_t>(places_.size());
+        for (const Slice& src : step.srcs) places_.push_back(place(src));
+        steps_.push_back({
+            .kind = step.kind,
+            .finish = step.finish,
+            .message_first = step.message_first,
+            .peer = step.peer,
+            .channel = 0,
+            .count = writes(step.kind) ? step.dst.count : step.srcs[0].count,
+            .dst = place(step.dst),
+            .srcs = srcs,
+            .srcs_end = static_cast<std::uint32_t>(places_.size()),
+            .successors = 0,
+            .successors_end = 0,
+        });
+        pending_.push_back(static_cast<std::uint32_t>(step.after.size()));
+        for (const std::uint32_t before : step.after) successors[before].push_back(i);
+        if (is_message(step.kind)) {
+            channels[{step.kind == StepKind::send, step.peer}].push_back(i);
+        } else if (step.after.empty()) {
+            first_local_.push_back(i);
+        }
+    }
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+        steps_[i].successors = static_cast<std::uint32_t>(successors_.size());
+        successors_.insert(successors_.end(), successors[i].begin(), successors[i].end());
+        steps_[i].successors_end = static_cast<std::uint32_t>(successors_.size());
+    }
+    for (const auto& [key, members] : channels) {
+        const auto begin = static_cast<std::uint32_t>(channel_steps_.size());
+        for (const std::uint32_t step : members) {
+            steps_[step].channel = static_cast<std::uint32_t>(channels_.size());
+            channel_steps_.push_back(step);
+        }
+        channels_.push_back({begin, static_cast<std::uint32_t>(channel_steps_.size())});
+    }
+}
+
+}  // namespace pycoll

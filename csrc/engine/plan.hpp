@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "schedule/schedule.hpp"
+
+namespace pycoll {
+
+/// A schedule made ready to run: byte offsets for one element size, successors instead of
+/// predecessors, and the messages of each channel in order. Immutable; runs many times.
+class Plan {
+public:
+    struct Place {
+        Buffer buffer;
+        std::uint64_t offset;  // bytes
+    };
+    struct PlanStep {
+        StepKind kind;
+        bool finish;
+        bool message_first;
+        int peer;
+        std::uint32_t channel;  // messages only
+        std::uint64_t count;    // elements
+        Place dst;
+        std::uint32_t srcs, srcs_end;              // into places()
+        std::uint32_t successors, successors_end;  // into successors()
+    };
+    /// The messages to or from one peer, in the order in which they must be posted.
+    struct Channel {
+        std::uint32_t begin, end;  // into channel_steps()
+    };
+
+    Plan(const Schedule& schedule, std::size_t element_size);
+
+    [[nodiscard]] const std::vector<PlanStep>& steps() const { return steps_; }
+    [[nodiscard]] const std::vector<Place>& places() const { return places_; }
+    [[nodiscard]] const std::vector<std::uint32_t>& successors() const { return successors_; }
+    [[nodiscard]] const std::vector<std::uint32_t>& pending() const { return pending_; }
+    [[nodiscard]] const std::vector<Channel>& channels() const { return channels_; }
+    [[nodiscard]] const std::vector<std::uint32_t>& channel_steps() const { return channel_steps_; }
+    /// Local steps that wait for nothing.
+    [[nodiscard]] const std::vector<std::uint32_t>& first_local() const { return first_local_; }
+    [[nodiscard]] std::size_t element_size() const { return element_size_; }
+    [[nodiscard]] std::uint64_t scratch_bytes() const { return scratch_bytes_; }
+    [[nodiscard]] int size() const { return size_; }
+
+private:
+    std::size_t element_size_;
+    std::uint64_t scratch_bytes_;
+    int size_;
+    std::vector<PlanStep> steps_;
+    std::vector<Place> places_;
+    std::vector<std::uint32_t> successors_;
+    std::vector<std::uint32_t> pending_;
+    std::vector<Channel> channels_;
+    std::vector<std::uint32_t> channel_steps_;
+    std::vector<std::uint32_t> first_local_;
+};
+
+}  // namespace pycoll

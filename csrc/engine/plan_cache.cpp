@@ -1,0 +1,98 @@
+#include "engine/plan_cache.hpp"
+
+#include <functional>
+#include <utility>
+
+namespace pycoll {
+namespace {
+
+/// A full cache starts afresh. Programs repeat a few calls (one per bucket of gradients); those
+/// that do not gain nothing from a cleverer rule, and building a plan takes some 10 us.
+constexpr std::size_t most_known = 256;
+
+template <typename T>
+void mix(std::size_t& seed, const T& value) {
+    // The golden ratio spreads neighbouring values (Knuth, TAOCP 3, 6.4).
+    seed ^= std::hash<T>()(value) + 0x9e3779b97f4a7c15ULL + (seed << 6) + (seed >> 2);
+}
+
+template <typename Map>
+const auto& remember(Map& known, typename Map::key_type key, typename Map::mapped_type value) {
+    if (known.size() >= most_known) known.clear();
+    return known.emplace(std::move(key), std::move(value)).first->second;
+}
+
+}  // namespace
+
+std::size_t PlanCache::Hash::operator()(const KeyView& key) const {
+    std::size_t seed = 0;
+    mix(seed, static_cast<int>(key.request.collective));
+    mix(seed, key.request.count);
+    mix(seed, key.request.root);
+    mix(seed, key.request.in_place);
+    for (const std::uint64_t count : key.request.counts) mix(seed, count);
+    for (const std::uint64_t count : key.request.recv_counts) mix(seed, count);
+    mix(seed, key.element_size);
+    mix(seed, key.algorithm);
+    mix(seed, key.chunk_bytes);
+    return seed;
+}
+
+std::size_t PlanCache::Hash::operator()(const MessageKey& key) const {
+    std::size_t seed = 0;
+    mix(seed, static_cast<int>(key.kind));
+    mix(seed, key.peer);
+    mix(seed, key.bytes);
+    return seed;
+}
+
+bool PlanCache::Equal::operator()(const KeyView& a, const KeyView& b) const {
+    return a.request == b.request && a.element_size == b.element_size &&
+           a.algorithm == b.algorithm && a.chunk_bytes == b.chunk_bytes &&
+           a.with_counts == b.with_counts;
+}
+
+std::shared_ptr<const Plan> PlanCache::collective(const Request& request, const Call& call) {
+    const std::size_t element = size_of(call.dtype);
+    const bool with_counts = !request.counts.empty();
+    const KeyView key{request, element, call.algorithm, call.chunk_bytes, with_counts};
+    if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
+
+    const Choice chosen = choice(request, call);
+    Request full = request;
+    full.chunk = chosen.chunk;
+    return remember(plans_, Key{request, element, call.algorithm, call.chunk_bytes, with_counts},
+                    std::make_shared<const Plan>(chosen.algorithm->build(full), element));
+}
+
+std::shared_ptr<const Plan> PlanCache::message(StepKind kind, int rank, int size, int peer,
+                                               std::size_t bytes) {
+    const MessageKey key{kind, peer, bytes};
+    if (const auto found = messages_.find(key); found != messages_.end()) return found->second;
+
+    Step step{.kind = kind, .peer = peer, .dst = {}, .srcs = {}, .after = {}};
+    if (kind == StepKind::send) {
+        step.srcs.push_back({Buffer::input, 0, bytes});
+    } else {
+        step.dst = {Buffer::output, 0, bytes};
+    }
+    const Schedule schedule{.rank = rank, .size = size, .steps = {std::move(step)}};
+    return remember(messages_, key, std::make_shared<const Plan>(schedule, 1));
+}
+
+Choice PlanCache::choice(const Request& request, const Call& call) {
+    const std::size_t element = size_of(call.dtype);
+    Key key{shared_request(request, element), element, call.algorithm, call.chunk_bytes,
+            !request.counts.empty()};
+    if (const auto found = choices_.find(key); found != choices_.end()) return found->second;
+    return remember(choices_, std::move(key),
+                    choose(request, element, model_, call.algorithm, call.chunk_bytes));
+}
+
+void PlanCache::clear() {
+    plans_.clear();
+    messages_.clear();
+    choices_.clear();
+}
+
+}  // namespace pycoll

@@ -1,0 +1,162 @@
+// How the operations of a communicator move along, and how threads wait for them.
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+#include "engine/communicator.hpp"
+#include "engine/progress.hpp"
+
+namespace pycoll {
+namespace {
+
+std::string in_seconds(std::chrono::nanoseconds time) {
+    std::ostringstream text;
+    text << std::chrono::duration<double>(time).count() << " s";
+    return text.str();
+}
+
+/// Counts a thread that waits.
+class Attendance {
+public:
+    explicit Attendance(std::atomic<int>& attending) : attending_(attending) {
+        attending_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~Attendance() { attending_.fetch_sub(1, std::memory_order_relaxed); }
+    Attendance(const Attendance&) = delete;
+    Attendance& operator=(const Attendance&) = delete;
+
+private:
+    std::atomic<int>& attending_;
+};
+
+}  // namespace
+
+bool Work::test() { return communicator_->test(*execution_); }
+
+void Work::wait(std::optional<std::chrono::nanoseconds> timeout) {
+    communicator_->wait(*execution_, timeout);
+}
+
+void Communicator::wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout) {
+    const auto start = timeout ? Clock::now() : Clock::time_point();
+    {
+        Patience patience(options_.oversubscribed);
+        const Attendance attendance(attending_);
+        while (!execution.done()) {
+            attend(patience);
+            if (!timeout || Clock::now() - start < *timeout) continue;
+            const Lock lock(mutex_);
+            if (execution.done()) break;
+            throw TimeoutError(who() + execution.describe() + ": not done after " +
+                               in_seconds(*timeout) + "; it waits for " + execution.waits_for());
+        }
+    }
+    execution.check();
+    execution.release();
+}
+
+bool Communicator::test(Execution& execution) {
+    if (!execution.done()) {
+        if (!try_progress()) help_watched();
+        if (!execution.done()) return false;
+    }
+    execution.check();
+    execution.release();
+    return true;
+}
+
+void Communicator::wait_until(Lock& lock, Condition over) {
+    if ((this->*over)()) return;
+    Patience patience(options_.oversubscribed);
+    const Attendance attendance(attending_);
+    while (!(this->*over)()) {
+        lock.unlock();
+        attend(patience);
+        lock.lock();
+    }
+}
+
+void Communicator::attend(Patience& patience) {
+    if (try_progress()) {
+        patience.reset();
+    } else {
+        help_watched();
+        patience.pause();
+    }
+}
+
+bool Communicator::try_progress() {
+    Garbage garbage;  // outlives the lock
+    const Lock lock(mutex_, std::try_to_lock);
+    // Whoever has the lock is moving things along already.
+    return lock.owns_lock() && progress(garbage);
+}
+
+Communicator::Help Communicator::help() {
+    if (attending_.load(std::memory_order_relaxed) > 0) return Help::waiting;
+    Garbage garbage;  // outlives the lock
+    const Lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return Help::waiting;
+    const bool moved = progress(garbage);
+    if (active_.empty()) return Help::idle;
+    return moved ? Help::moved : Help::waiting;
+}
+
+bool Communicator::progress(Garbage& garbage) {
+    if (active_.empty()) return false;
+    completions_.clear();
+    const Execution* culprit = nullptr;
+    std::optional<Failure> failure;
+    try {
+        transport_->poll(completions_);
+        for (auto& [token, error] : completions_) {
+            auto* const execution = static_cast<Execution*>(token.owner);
+            culprit = execution;
+            if (!error.empty()) {
+                failure = {.why = std::move(error)};
+                break;
+            }
+            execution->message_done(token.step);
+        }
+    } catch (const std::exception& error) {
+        failure = {.why = error.what()};
+    }
+    if (!completions_.empty()) retire(garbage);
+    if (!failure && !active_.empty() && Clock::now() >= active_.front()->deadline()) {
+        culprit = active_.front().get();
+        failure = {.timed_out = true,
+                   .why = "gave up after " + in_seconds(options_.timeout) + ", waiting for " +
+                          culprit->waits_for()};
+    }
+    if (!failure) return !completions_.empty();
+    break_off(culprit, *failure);
+    return true;
+}
+
+void Communicator::retire(Garbage& garbage) {
+    const auto is_done = [](const auto& execution) { return execution->done(); };
+    const auto done = std::ranges::count_if(active_, is_done);
+    if (done == 0) return;
+    garbage.reserve(static_cast<std::size_t>(done));
+    std::erase_if(active_, [&](std::shared_ptr<Execution>& execution) {
+        if (!execution->done()) return false;
+        garbage.push_back(std::move(execution));
+        return true;
+    });
+}
+
+void Communicator::break_off(const Execution* culprit, const Failure& failure) {
+    broken_ = culprit == nullptr ? failure.why : culprit->describe() + ": " + failure.why;
+    for (const auto& execution : active_) {
+        execution->fail({failure.timed_out,
+                         who() + (execution.get() == culprit
+                                      ? broken_
+                                      : execution->describe() + ": given up, as the communicator failed: " +
+                                            broken_)});
+    }
+    // Nothing was given up before: a broken communicator starts nothing.
+    abandoned_.swap(active_);
+}
+
+}  // namespace pycoll

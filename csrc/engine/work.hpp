@@ -1,0 +1,32 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace pycoll {
+
+class Communicator;
+class Execution;
+
+/// An operation under way. Dropping it is safe: the operation goes on. Copies are handles of the
+/// same operation; several threads may use them at once.
+class Work {
+public:
+    Work(std::shared_ptr<Communicator> communicator, std::shared_ptr<Execution> execution)
+        : communicator_(std::move(communicator)), execution_(std::move(execution)) {}
+
+    /// Has it completed? Helps it along, without blocking. Throws CollectiveError if it failed.
+    [[nodiscard]] bool test();
+    /// Waits until it has completed. Throws TimeoutError after `timeout`, upon which the operation
+    /// goes on and may be waited for again, and CollectiveError (a TimeoutError, if it was the
+    /// communicator that gave up) if it failed.
+    void wait(std::optional<std::chrono::nanoseconds> timeout = std::nullopt);
+
+private:
+    std::shared_ptr<Communicator> communicator_;
+    std::shared_ptr<Execution> execution_;
+};
+
+}  // namespace pycoll
