@@ -1,0 +1,10 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pycoll {
+
+void bind_schedule(pybind11::module_& m);
+void bind_communicator(pybind11::module_& m);
+
+}  // namespace pycoll

@@ -1,0 +1,74 @@
+"""The command line: ``python -m pycoll info`` and ``python -m pycoll plan``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pycoll.inspection import as_text, inspect_installation
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        The exit code: 1 when the installation does not work or a schedule is wrong, else 0.
+        Arguments that make no sense leave with 2 at once.
+    """
+    parser = Parser(prog="python -m pycoll", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    info = commands.add_parser("info", help="what this installation is and can do")
+    info.add_argument("--json", action="store_true", help="print it for programs to read")
+    info.set_defaults(run=_info)
+
+    plan = commands.add_parser(
+        "plan",
+        help="prove, price, print and draw what all ranks do in a collective call",
+        description="Works out what all ranks would do in one collective call: proves that it is "
+        "right, predicts how long it takes, and prints the steps.",
+    )
+    plan.set_defaults(run=lambda options: _plan(plan, options))
+    try:
+        from pycoll.planning.command import add_arguments
+    except (ImportError, RuntimeError):
+        # `info` says what is wrong; mpi4py raises RuntimeError when it finds no MPI library.
+        pass
+    else:
+        add_arguments(plan)
+
+    options = parser.parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def _info(options: argparse.Namespace) -> int:
+    found = inspect_installation()
+    print(json.dumps(found, indent=2) if options.json else as_text(found))
+    return 1 if "problem" in found else 0
+
+
+def _plan(parser: Parser, options: argparse.Namespace) -> int:
+    from pycoll.planning.command import run
+
+    try:
+        return run(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

