@@ -1,0 +1,237 @@
+"""``python -m pycoll plan``: one plan, in words, numbers and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pycoll import _core
+from pycoll.cost import default_model
+from pycoll.planning.bandwidth import BLOCKWISE
+from pycoll.planning.candidate import candidates
+from pycoll.planning.model_words import model_in_words
+from pycoll.planning.plans import Plan, plan
+from pycoll.planning.quantities import format_bytes, format_seconds, parse_size
+
+# Longer tables scroll off a screen.
+MOST_STEPS = 60
+
+PROVEN = (
+    "proven for all interleavings: it ends, every rank gets the right result, nothing is read too "
+    "early or overwritten too soon"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    names = ", ".join(_core.COLLECTIVES)
+    add("collective", choices=_core.COLLECTIVES, metavar="COLLECTIVE", help=names)
+    add(
+        "--algorithm",
+        default="auto",
+        metavar="NAME",
+        help="auto, or one that `python -m pycoll info` lists",
+    )
+    add("--ranks", type=int, default=8, help="how many (default: 8)")
+    add(
+        "--bytes",
+        default="1M",
+        metavar="SIZE",
+        help="of the vector, or of the blocks of all ranks; K, M and G are powers of 1024 "
+        "(default: 1M)",
+    )
+    add("--dtype", default="float32", help="of the elements (default: float32)")
+    add("--root", type=int, default=0, help="default: 0")
+    add("--chunk", metavar="SIZE", help="of messages, if the algorithm pipelines; else chosen")
+    add("--in-place", action="store_true", help="input and output share memory")
+    add(
+        "--ranks-per-node",
+        type=int,
+        default=0,
+        metavar="N",
+        help="messages between nodes cost more (default: one node)",
+    )
+    add(
+        "--cores-per-node",
+        type=int,
+        default=0,
+        metavar="N",
+        help="ranks that outnumber these take turns (default: a core each)",
+    )
+    add("--rank", type=int, help="print the steps of this rank only")
+    add("--why", action="store_true", help="print what auto chooses from, with predicted times")
+    add("--svg", type=Path, metavar="FILE", help="draw who sends what to whom when")
+    add("--json", action="store_true", help="print it for programs to read")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan and print.
+
+    Returns
+    -------
+    int
+        1 when the schedules turn out to be wrong, else 0.
+
+    Raises
+    ------
+    ValueError
+        When the arguments make no sense.
+    """
+    wanted = _plan_from(options)
+    if options.rank is not None and not 0 <= options.rank < wanted.ranks:
+        raise ValueError(f"'rank' is {options.rank}; it must be from 0 to {wanted.ranks - 1}")
+    if options.svg is not None and wanted.failure is None:
+        options.svg.write_text(wanted.svg(), encoding="utf-8")
+    if options.json:
+        json.dump(_for_programs(wanted, options.rank), sys.stdout, indent=2)
+        print()
+    else:
+        _print(wanted, options)
+    return 0 if wanted.failure is None else 1
+
+
+def _plan_from(options: argparse.Namespace) -> Plan:
+    size = 0 if options.collective == "barrier" else parse_size(options.bytes)
+    element_size = _core.DTYPE_SIZES.get(options.dtype, 1)
+    if size % element_size:
+        raise ValueError(f"'bytes' is {size}, no whole number of {options.dtype} elements")
+    # Blocks that do not come out even are cut down to equal ones, as nccl-tests does.
+    blocks = max(options.ranks, 1) if options.collective in BLOCKWISE else 1
+    return plan(
+        options.collective,
+        ranks=options.ranks,
+        count=size // (element_size * blocks),
+        dtype=options.dtype,
+        algorithm=options.algorithm,
+        root=options.root,
+        chunk_bytes=None if options.chunk is None else parse_size(options.chunk),
+        in_place=options.in_place,
+        model=default_model(options.ranks_per_node, options.cores_per_node),
+    )
+
+
+def _print(shown: Plan, options: argparse.Namespace) -> None:
+    for name, value in _summary(shown, options):
+        print(f"{name:<10}  {value}")
+    print()
+    if options.why:
+        _print_candidates(shown)
+    steps = sum(len(schedule.steps) for schedule in shown.schedules)
+    if options.rank is not None:
+        print(shown.table(options.rank))
+    elif steps <= MOST_STEPS:
+        print(shown.table())
+    else:
+        print(shown.table(0))
+        print(f"The ranks have {steps} steps in all; --rank R shows those of another one.")
+    if options.svg is not None and shown.failure is None:
+        print(f"Drawn to {options.svg}")
+
+
+def _summary(shown: Plan, options: argparse.Namespace) -> list[tuple[str, str]]:
+    what = f"{shown.collective} over {shown.ranks} rank(s)"
+    if shown.collective != "barrier":
+        each = " in each rank's block" if shown.collective in BLOCKWISE else ""
+        what += f", {format_bytes(shown.size)} of {shown.dtype} ({shown.count} elements{each})"
+    description = shown.description
+    chosen = " (chosen by auto)" if options.algorithm == "auto" else ""
+    if shown.chunk:
+        chosen += f", in chunks of {format_bytes(shown.chunk * shown.element_size)}"
+    price = shown.price
+    time = format_seconds(price.seconds)
+    if shown.size and price.seconds:
+        time += (
+            f": algbw {shown.algorithm_bandwidth / 1e9:.3g} GB/s, "
+            f"busbw {shown.bus_bandwidth / 1e9:.3g} GB/s"
+        )
+    return [
+        ("call", what),
+        ("algorithm", f"{shown.algorithm}{chosen}"),
+        ("cost", description.cost),
+        ("source", description.source),
+        ("verified", PROVEN if shown.failure is None else f"WRONG: {shown.failure}"),
+        ("predicted", time),
+        (
+            "traffic",
+            f"at most {price.messages} message(s), {format_bytes(price.bytes_sent)} sent and "
+            f"{format_bytes(price.bytes_folded)} folded per rank; "
+            f"{format_bytes(price.total_bytes)} sent in all",
+        ),
+        ("model", "; ".join(model_in_words(shown.model, shown.ranks))),
+    ]
+
+
+def _print_candidates(shown: Plan) -> None:
+    found = candidates(shown)
+    if found[0].seconds is None:
+        print("too many ranks to predict each algorithm; auto goes by a rule of thumb:")
+    else:
+        print("auto chooses from (for the size rounded up to a power of two):")
+    width = max(len(candidate.algorithm) for candidate in found)
+    for candidate in found:
+        mark = "->" if candidate.chosen else "  "
+        time = "" if candidate.seconds is None else format_seconds(candidate.seconds)
+        chunk = f"chunks of {format_bytes(candidate.chunk_bytes)}" if candidate.chunk_bytes else ""
+        print(f" {mark} {candidate.algorithm:<{width}}  {time:>8}  {chunk}".rstrip())
+    print()
+
+
+def _for_programs(shown: Plan, rank: int | None) -> dict[str, Any]:
+    """Return a plan as values that JSON has; times in seconds, lengths in elements or bytes."""
+    price = shown.price
+    timeline = price.timeline
+    ranks = range(shown.ranks) if rank is None else [rank]
+    return {
+        "collective": shown.collective,
+        "algorithm": shown.algorithm,
+        "ranks": shown.ranks,
+        "root": shown.root,
+        "dtype": shown.dtype,
+        "count": shown.count,
+        "bytes": shown.size,
+        "chunk": shown.chunk,
+        "cost": shown.description.cost,
+        "source": shown.description.source,
+        "failure": shown.failure,
+        "seconds": price.seconds,
+        "algbw": shown.algorithm_bandwidth,
+        "busbw": shown.bus_bandwidth,
+        "messages": price.messages,
+        "bytes_sent": price.bytes_sent,
+        "bytes_folded": price.bytes_folded,
+        "total_bytes": price.total_bytes,
+        "candidates": [vars(candidate) for candidate in candidates(shown)],
+        "schedules": [
+            {
+                "rank": each,
+                "steps": [
+                    _step_for_programs(step, interval)
+                    for step, interval in zip(
+                        shown.schedules[each].steps, timeline[each], strict=True
+                    )
+                ],
+            }
+            for each in ranks
+        ],
+    }
+
+
+def _step_for_programs(step: _core.Step, interval: tuple[float, float]) -> dict[str, Any]:
+    def place(slice_: _core.Slice) -> dict[str, Any]:
+        return {"buffer": slice_.buffer, "offset": slice_.offset, "count": slice_.count}
+
+    return {
+        "kind": step.kind,
+        "peer": step.peer,
+        "dst": None if step.dst is None else place(step.dst),
+        "srcs": [place(src) for src in step.srcs],
+        "after": step.after,
+        "finish": step.finish,
+        "message_first": step.message_first,
+        "start": interval[0],
+        "end": interval[1],
+    }

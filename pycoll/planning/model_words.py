@@ -1,0 +1,28 @@
+"""A cost model in words."""
+
+from __future__ import annotations
+
+from pycoll._core import CostModel
+from pycoll.planning.quantities import format_seconds
+
+
+def model_in_words(model: CostModel, ranks: int) -> list[str]:
+    """Return the numbers of a cost model that matter for so many ranks, phrase by phrase."""
+    links = [("", model.intra_node)]
+    if 0 < model.ranks_per_node < ranks:
+        links = [("inside a node ", model.intra_node), ("between nodes ", model.inter_node)]
+    parts = [
+        f"{where}alpha {format_seconds(link.alpha)} per message and beta {_rate(link.beta)}"
+        for where, link in links
+    ]
+    parts.append(f"gamma {_rate(model.gamma)} folded and {_rate(model.copy)} copied")
+    if model.ranks_per_node:
+        parts.append(f"{model.ranks_per_node} rank(s) per node")
+    if model.cores_per_node:
+        parts.append(f"{model.cores_per_node} core(s) per node")
+    return parts
+
+
+def _rate(seconds_per_byte: float) -> str:
+    """Return a cost per byte the other way round, in which it is more familiar."""
+    return f"{1e-9 / seconds_per_byte:.3g} GB/s" if seconds_per_byte > 0 else "no time"
