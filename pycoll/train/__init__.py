@@ -1,0 +1,107 @@
+"""A data-parallel trainer on top of `pycoll.Communicator`.
+
+Layers with explicit backward functions over NumPy; gradients that are summed over all ranks in
+buckets while the backward pass goes on; optimizers; seeded, sharded text; checkpoints.
+
+A training loop of one's own needs `DataParallel` only:
+
+>>> parallel = DataParallel(model, comm)
+>>> scores, saved = model.forward(inputs)
+>>> with parallel.reducing():
+...     model.backward(saved, dscores)
+>>> optimizer.step(learning_rate)
+
+`Trainer` makes the steps of a language model, and `run` a whole run with progress bar, checkpoint
+and picture; ``train.py`` shows how they are put together.
+"""
+
+from __future__ import annotations
+
+from pycoll.train.abort import abort_job_on_error
+from pycoll.train.blas_threads import share_cores
+from pycoll.train.checkpoint.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
+from pycoll.train.data.batches import RandomBatches, Sequences
+from pycoll.train.data.corpus import Corpus
+from pycoll.train.data.shard import shard
+from pycoll.train.data.shared_corpus import shared_corpus
+from pycoll.train.data.unigram import unigram_loss
+from pycoll.train.data.vocabulary import Vocabulary
+from pycoll.train.data_parallel.data_parallel import DataParallel
+from pycoll.train.layers.attention import CausalAttention
+from pycoll.train.layers.cross_entropy import CrossEntropy
+from pycoll.train.layers.embedding import Embedding, TiedHead
+from pycoll.train.layers.feed_forward import FeedForward
+from pycoll.train.layers.gelu import GELU
+from pycoll.train.layers.initializer import Initializer
+from pycoll.train.layers.layer import Layer
+from pycoll.train.layers.layer_norm import LayerNorm
+from pycoll.train.layers.linear import Linear
+from pycoll.train.layers.parameter import GradientError, Parameter
+from pycoll.train.layers.position_embedding import PositionEmbedding
+from pycoll.train.layers.transformer_block import TransformerBlock
+from pycoll.train.models.gpt import GPT, GPTConfig
+from pycoll.train.optim.adamw import AdamW
+from pycoll.train.optim.optimizer import Optimizer
+from pycoll.train.optim.sgd import SGD
+from pycoll.train.optim.warmup_cosine import WarmupCosine
+from pycoll.train.ranked_parser import RankedParser
+from pycoll.train.report.sample import sample_text
+from pycoll.train.settings import Settings
+from pycoll.train.state import StateError
+from pycoll.train.trainer import StepReport, Trainer, TrainingDivergedError
+from pycoll.train.training_run import RunOptions, run
+from pycoll.train.verdict import AgreedError, RefusedError, agreed
+
+__all__ = [
+    "GELU",
+    "GPT",
+    "SGD",
+    "AdamW",
+    "AgreedError",
+    "CausalAttention",
+    "Checkpoint",
+    "CheckpointError",
+    "Corpus",
+    "CrossEntropy",
+    "DataParallel",
+    "Embedding",
+    "FeedForward",
+    "GPTConfig",
+    "GradientError",
+    "Initializer",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "Optimizer",
+    "Parameter",
+    "PositionEmbedding",
+    "RandomBatches",
+    "RankedParser",
+    "RefusedError",
+    "RunOptions",
+    "Sequences",
+    "Settings",
+    "StateError",
+    "StepReport",
+    "TiedHead",
+    "Trainer",
+    "TrainingDivergedError",
+    "TransformerBlock",
+    "Vocabulary",
+    "WarmupCosine",
+    "abort_job_on_error",
+    "agreed",
+    "read_checkpoint",
+    "run",
+    "sample_text",
+    "shard",
+    "share_cores",
+    "shared_corpus",
+    "unigram_loss",
+    "write_checkpoint",
+]

@@ -1,0 +1,39 @@
+"""Collectives on arrays of any device.
+
+A communicator takes arrays in host memory. Those of a GPU go through a copy there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pycoll.train.array_module import Array, array_module_of, as_numpy
+
+if TYPE_CHECKING:
+    from pycoll import Communicator
+
+
+class SumInFlight:
+    """An asynchronous sum of one array over all ranks, in place. Starting it is collective."""
+
+    def __init__(self, comm: Communicator, array: Array) -> None:
+        self._array = array
+        self._host = as_numpy(array)
+        self._work = comm.all_reduce(self._host, op="sum", async_op=True)
+
+    def wait(self) -> None:
+        """Wait until the array holds the sum."""
+        self._work.wait()
+        _copy_back(self._host, self._array)
+
+
+def broadcast_in_place(comm: Communicator, array: Array) -> None:
+    """Replace an array by rank 0's. Collective."""
+    host = as_numpy(array)
+    comm.broadcast(host, root=0)
+    _copy_back(host, array)
+
+
+def _copy_back(host: Array, array: Array) -> None:
+    if host is not array:
+        array[...] = array_module_of(array).asarray(host)

@@ -1,0 +1,1 @@
+"""Model layers with explicit forward and backward functions; `layer` holds the protocol."""

@@ -1,0 +1,79 @@
+"""A trainable array, its gradient, and the moment at which that gradient is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pycoll.train.array_module import Array
+
+
+class GradientError(RuntimeError):
+    """A backward pass wrote a gradient too often, or not at all."""
+
+
+class Parameter:
+    """A trainable array with its gradient.
+
+    Layers write gradients with `accumulate` only. The first contribution of a backward pass
+    overwrites ``grad`` in place (no temporary, no zeroing beforehand), later ones are added. The
+    contribution that completes the gradient calls ``on_complete``: that is the moment at which
+    data parallelism may start to reduce it while the backward pass goes on.
+
+    Attributes
+    ----------
+    data : Array
+        The values.
+    grad : Array
+        The gradient, of the shape and dtype of ``data``. It may be a view into a larger buffer.
+    uses : int
+        How often one backward pass contributes: 1, or more for a weight that several layers share.
+    on_complete : callable, optional
+        Called without arguments when the gradient is complete.
+    """
+
+    __slots__ = ("_contributions", "_expected", "data", "grad", "on_complete", "uses")
+
+    def __init__(self, data: Array, grad: Array) -> None:
+        self.data = data
+        self.grad = grad
+        self.uses = 1
+        self.on_complete: Callable[[], None] | None = None
+        self._contributions = 0
+        self._expected = 1
+
+    def clear_gradient(self, passes: int = 1) -> None:
+        """Forget the gradient; the next ``passes`` backward passes together make the new one."""
+        self._contributions = 0
+        self._expected = self.uses * passes
+
+    @property
+    def complete(self) -> bool:
+        """Whether all expected contributions have been written since `clear_gradient`."""
+        return self._contributions == self._expected
+
+    def accumulate(self, function: Callable[..., Array], *operands: Array, **options: Any) -> None:
+        """Add ``function(*operands, **options)`` to the gradient.
+
+        Parameters
+        ----------
+        function : callable
+            An array function that takes ``out=``, such as ``xp.matmul`` or ``xp.sum``.
+
+        Raises
+        ------
+        GradientError
+            When the gradient was complete already: `clear_gradient` was not called.
+        """
+        if self._contributions == self._expected:
+            raise GradientError(
+                f"the gradient of a parameter of shape {self.data.shape} is complete already "
+                f"after {self._expected} contribution(s); call clear_gradient() before backward"
+            )
+        if self._contributions == 0:
+            function(*operands, out=self.grad, **options)
+        else:
+            self.grad += function(*operands, **options)
+        self._contributions += 1
+        if self._contributions == self._expected and self.on_complete is not None:
+            self.on_complete()

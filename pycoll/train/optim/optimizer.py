@@ -1,0 +1,52 @@
+"""What every optimizer is: a step, and a state that can be saved."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from pycoll.train.array_module import Array
+from pycoll.train.layers.parameter import Parameter
+from pycoll.train.state import load_state
+
+
+class Optimizer(ABC):
+    """Change parameters by their gradients.
+
+    Subclasses put every array that a resumed run needs into ``self._state``, under names that
+    say which parameter it belongs to.
+
+    Parameters
+    ----------
+    parameters : sequence of (str, Parameter)
+        As `Layer.named_parameters` returns them.
+    weight_decay : float
+        Applied to matrices only: gains, biases and other vectors are not decayed.
+    """
+
+    def __init__(self, parameters: Sequence[tuple[str, Parameter]], weight_decay: float) -> None:
+        self.parameters = list(parameters)
+        self.weight_decay = weight_decay
+        self._state: dict[str, Array] = {}
+
+    @abstractmethod
+    def step(self, learning_rate: float) -> None:
+        """Update all parameters in place from their gradients."""
+
+    def decay_of(self, parameter: Parameter) -> float:
+        """Return the weight decay of one parameter."""
+        return self.weight_decay if parameter.data.ndim >= 2 else 0.0
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return the state by name: the arrays themselves, not copies."""
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, Array]) -> None:
+        """Copy a saved state into this optimizer.
+
+        Raises
+        ------
+        StateError
+            When names, shapes or dtypes differ. The optimizer is then unchanged.
+        """
+        load_state(self._state, state)

@@ -1,0 +1,1 @@
+"""What a run shows: progress bar, metrics file, loss picture, text sample."""

@@ -1,0 +1,65 @@
+"""What a training run is, beside its text and its model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pycoll.train.layers.parameter import Parameter
+from pycoll.train.optim.adamw import AdamW
+from pycoll.train.optim.optimizer import Optimizer
+from pycoll.train.optim.sgd import SGD
+from pycoll.train.optim.warmup_cosine import WarmupCosine
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Numbers that decide the course of a run; equal on all ranks.
+
+    Attributes
+    ----------
+    steps : int
+        Length of the whole run, which the learning-rate schedule depends on.
+    batch_size : int
+        Sequences per step over all ranks together.
+    learning_rate : float
+        At the end of the warm-up.
+    bucket_bytes : int
+        Size of a gradient bucket; it changes the order of additions, hence the last bits.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int = 0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    bucket_bytes: int = 1 << 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "bucket_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("warmup", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), not {self.momentum}")
+        if self.optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"unknown optimizer {self.optimizer!r}; choose 'adamw' or 'sgd'")
+
+    def make_optimizer(self, parameters: Sequence[tuple[str, Parameter]]) -> Optimizer:
+        """Return the optimizer that these settings ask for."""
+        if self.optimizer == "sgd":
+            return SGD(parameters, momentum=self.momentum, weight_decay=self.weight_decay)
+        return AdamW(parameters, weight_decay=self.weight_decay)
+
+    def make_schedule(self) -> WarmupCosine:
+        """Return the learning rate as a function of the step."""
+        return WarmupCosine(self.learning_rate, self.warmup, self.steps)
