@@ -1,0 +1,126 @@
+"""The benchmark as people start it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Mpirun
+
+from pycoll import _core
+from pycoll.bench.options import COLLECTIVES
+
+FAST = ("-n", "1", "-w", "1", "--rounds", "2", "--seconds", "0.01", "--quiet")
+
+
+def bench(mpirun: Mpirun, ranks: int, *arguments: str) -> str:
+    done = mpirun(ranks, "-m", "pycoll.bench", *arguments, *FAST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_columns_are_those_of_nccl_tests(mpirun: Mpirun) -> None:
+    lines = bench(mpirun, 2, "all_reduce", "-b", "8", "-e", "2K", "-f", "16").splitlines()
+    names = next(line for line in lines if "busbw" in line).split()
+    group = ["time", "algbw", "busbw", "#wrong"]
+    assert names == ["#", "size", "count", "type", "redop", "root", *group, *group, "algorithm"]
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    assert [row[:5] for row in rows] == [
+        ["8", "2", "float32", "sum", "-1"],
+        ["128", "32", "float32", "sum", "-1"],
+        ["2048", "512", "float32", "sum", "-1"],
+    ]
+    assert all(row[8] == row[12] == "0" and row[-1] == "(auto)" for row in rows)
+    assert "# Wrong values: 0 OK" in lines
+
+
+@pytest.mark.parametrize("collective", COLLECTIVES)
+def test_every_collective_is_right_with_every_algorithm(
+    mpirun: Mpirun, tmp_path: Path, collective: str
+) -> None:
+    """Also against the MPI library, in both placements, with a root that is not 0."""
+    arguments = [collective, "-b", "100", "-e", "20K", "-f", "150", "--against", "mpi"]
+    has_choice = collective not in ("barrier", "send_recv")
+    if has_choice:
+        arguments += ["--algorithm", "all"]
+    if has_choice and collective not in ("broadcast", "all_to_all"):
+        arguments += ["--in-place", "--out-of-place"]
+    if collective in ("reduce", "broadcast", "gather", "scatter"):
+        arguments += ["-r", "1"]
+    results = tmp_path / "results.json"
+    bench(mpirun, 3, *arguments, "--json", str(results))
+    report: dict[str, Any] = json.loads(results.read_text())
+    assert report["environment"]["ranks"] == 3
+    assert "pycoll.bench" in report["environment"]["command"]
+    known = [entry.name for entry in _core.algorithms() if entry.collective == collective]
+    assert {record["algorithm"] for record in report["results"]} == set(
+        known if has_choice else [None]
+    )
+    for record in report["results"]:
+        assert (record["wrong"], record["mpi"]["wrong"]) == (0, 0), record
+        assert len(record["times"]) == len(record["mpi"]["times"]) == 2
+        assert record["time"] > 0
+        assert record["ratio"]["median"] > 0
+    if has_choice:
+        assert any(record["auto"] for record in report["results"])
+
+
+def test_all_types_and_ops(mpirun: Mpirun, tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    bench(
+        mpirun,
+        2,
+        *("all_reduce", "-b", "5000", "-e", "5000", "-d", "all", "-o", "all", "--in-place"),
+        *("--against", "mpi", "--json", str(results)),
+    )
+    records = json.loads(results.read_text())["results"]
+    assert len({(record["type"], record["redop"]) for record in records}) == len(records) > 60
+    assert all(record["wrong"] == 0 for record in records)
+    # MPI has no half precision and no mean.
+    without = {record["type"] for record in records if record["mpi"] is None}
+    assert {"float16", "bfloat16"} <= without
+    assert all(
+        record["mpi"]
+        for record in records
+        if record["redop"] == "max" and "f" not in record["type"]
+    )
+
+
+def test_plot_is_drawn(mpirun: Mpirun, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "picture.svg"
+    bench(
+        mpirun,
+        2,
+        *("all_gather", "-b", "8", "-e", "8K", "-f", "8", "--algorithm", "all"),
+        *("--against", "mpi", "--plot", str(picture)),
+    )
+    assert "</svg>" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["all_reduce", "-o", "mean"], "pycoll.bench: unknown op 'mean'"),
+        (["all_reduce", "--json", "/no/such/folder/x.json"], "pycoll.bench: --json: cannot write"),
+        (["all_reduce", "--plot", "picture.txt"], "pycoll.bench: --plot: picture.txt must end in"),
+    ],
+)
+def test_wrong_options_end_all_ranks_with_one_line(
+    mpirun: Mpirun, arguments: list[str], text: str
+) -> None:
+    done = mpirun(2, "-m", "pycoll.bench", *arguments)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if "pycoll.bench:" in line] == [
+        line for line in done.stderr.splitlines() if line.startswith(text)
+    ]
+    assert done.stderr.count("pycoll.bench:") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_printed_once(mpirun: Mpirun) -> None:
+    done = mpirun(2, "-m", "pycoll.bench", "-h")
+    assert done.returncode == 0
+    assert done.stdout.count("--stepfactor") == 1

@@ -1,0 +1,190 @@
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "algorithms_call.hpp"
+#include "check.hpp"
+#include "schedule/verify.hpp"
+
+namespace pycoll::test {
+namespace {
+
+constexpr int largest_size = 64;
+/// Up to here everything is tried with everything.
+constexpr int small_size = 9;
+
+bool is_blockwise(Collective collective) {
+    return collective != Collective::all_reduce && collective != Collective::reduce &&
+           collective != Collective::broadcast;
+}
+
+std::vector<std::uint64_t> counts(int size) {
+    const auto ranks = static_cast<std::uint64_t>(size);
+    std::vector<std::uint64_t> all = {0, 1, ranks - 1, ranks, ranks + 1, 1000};
+    std::ranges::sort(all);
+    const auto repeated = std::ranges::unique(all);
+    all.erase(repeated.begin(), repeated.end());
+    return all;
+}
+
+/// Elements of the longest step: chunks of at least as many change nothing.
+std::uint64_t longest_step(const WholeCall& call) {
+    std::uint64_t longest = 0;
+    for (const Schedule& schedule : call.schedules) {
+        for (const Step& step : schedule.steps) {
+            longest = std::max({longest, step.dst.count, step.srcs.empty() ? 0 : step.srcs[0].count});
+        }
+    }
+    return longest;
+}
+
+/// Chunks that cut the longest step into two; where it is the whole vector, into more than a tree
+/// has scratch for at a time (8); and for few ranks, into single elements. The last chunk is mostly
+/// shorter.
+std::vector<std::uint64_t> chunks(const Request& request, std::uint64_t longest) {
+    std::vector<std::uint64_t> all = {longest / 2 + 1};
+    if (request.size <= small_size) {
+        for (const std::uint64_t chunk : std::vector<std::uint64_t>{1, 3, 64}) all.push_back(chunk);
+    } else if (longest == request.count && !is_blockwise(request.collective)) {
+        all.push_back(longest / 11 + 1);
+    }
+    constexpr std::uint64_t most_chunks = 150;
+    std::erase_if(all, [&](std::uint64_t chunk) {
+        return chunk >= longest || longest / chunk > most_chunks;
+    });
+    return all;
+}
+
+std::vector<int> roots(int size, Collective collective) {
+    if (!rooted(collective)) return {0};
+    if (size > small_size) return {0, size / 2, size - 1};
+    std::vector<int> all;
+    for (int root = 0; root < size; ++root) all.push_back(root);
+    return all;
+}
+
+void prove(const Algorithm& algorithm, const WholeCall& call) {
+    const auto failure = verify(call.requests, call.schedules);
+    check(!failure, name_of(algorithm) + ", " + describe(call.requests[0]) + ": " +
+                        failure.value_or(""));
+}
+
+/// Proves a call out of place, in place and, for few ranks, with every other rank in place, each
+/// uncut and in chunks.
+void prove_all_ways(const Algorithm& algorithm, const Request& shared) {
+    std::vector<std::vector<bool>> places = {{false}};
+    if (can_run_in_place(algorithm.collective)) {
+        places.push_back({true});
+        if (shared.size <= small_size && !rooted(algorithm.collective)) {
+            places.push_back({true, false});
+        }
+    }
+    for (const std::vector<bool>& in_place : places) {
+        const auto call = [&](std::uint64_t chunk) {
+            std::vector<Request> requests;
+            for (int rank = 0; rank < shared.size; ++rank) {
+                requests.push_back(shared);
+                requests.back().rank = rank;
+                requests.back().chunk = chunk;
+                requests.back().in_place =
+                    in_place[static_cast<std::size_t>(rank) % in_place.size()];
+            }
+            return call_of_ranks(algorithm, std::move(requests));
+        };
+        const WholeCall uncut = call(0);
+        prove(algorithm, uncut);
+        for (const std::uint64_t chunk : chunks(shared, longest_step(uncut))) {
+            prove(algorithm, call(chunk));
+        }
+    }
+}
+
+void prove_counts(const Algorithm& algorithm) {
+    for (int size = 1; size <= largest_size; ++size) {
+        for (const std::uint64_t count : counts(size)) {
+            for (const int root : roots(size, algorithm.collective)) {
+                prove_all_ways(algorithm, {.collective = algorithm.collective,
+                                           .size = size,
+                                           .count = count,
+                                           .root = root});
+            }
+        }
+    }
+}
+
+/// Uneven blocks: some empty, all but one empty, all empty, one far larger than the others.
+std::vector<std::vector<std::uint64_t>> uneven_counts(int size) {
+    std::vector<std::vector<std::uint64_t>> all(4);
+    for (int i = 0; i < size; ++i) {
+        all[0].push_back(static_cast<std::uint64_t>((i * 7 + 3) % 5));
+        all[1].push_back(i == size / 2 ? 11 : 0);
+        all[2].push_back(0);
+        all[3].push_back(i == size - 1 ? 1000 : static_cast<std::uint64_t>(1 + i % 3));
+    }
+    return all;
+}
+
+void prove_uneven_blocks(const Algorithm& algorithm) {
+    for (int size = 1; size <= largest_size; ++size) {
+        for (const auto& blocks : uneven_counts(size)) {
+            for (const int root : roots(size, algorithm.collective)) {
+                prove_all_ways(algorithm, {.collective = algorithm.collective,
+                                           .size = size,
+                                           .root = root,
+                                           .counts = blocks});
+            }
+        }
+    }
+}
+
+/// Rank `from` has this many elements for rank `to`: none for some, many for few.
+std::uint64_t uneven_traffic(int from, int to) {
+    return (from + to) % 11 == 10 ? 40 : static_cast<std::uint64_t>((from * 3 + to * 5) % 4);
+}
+
+void prove_uneven_all_to_all(const Algorithm& algorithm) {
+    for (int size = 1; size <= largest_size; ++size) {
+        for (const std::uint64_t chunk : std::vector<std::uint64_t>{0, 3}) {
+            std::vector<Request> requests;
+            for (int rank = 0; rank < size; ++rank) {
+                Request request{.collective = Collective::all_to_all,
+                                .rank = rank,
+                                .size = size,
+                                .chunk = chunk};
+                for (int peer = 0; peer < size; ++peer) {
+                    request.counts.push_back(uneven_traffic(rank, peer));
+                    request.recv_counts.push_back(uneven_traffic(peer, rank));
+                }
+                requests.push_back(std::move(request));
+            }
+            prove(algorithm, call_of_ranks(algorithm, std::move(requests)));
+        }
+    }
+}
+
+/// One test per algorithm, so that a failure and the time taken say which.
+std::deque<Test> register_proofs() {
+    static std::deque<std::string> names;
+    std::deque<Test> tests;
+    for (const Algorithm& algorithm : algorithms()) {
+        names.push_back(name_of(algorithm) + " is proven for 1 to 64 ranks");
+        tests.emplace_back(names.back(), [&algorithm] { prove_counts(algorithm); });
+        if (!algorithm.takes_counts) continue;
+        names.push_back(name_of(algorithm) + " is proven for uneven and empty blocks");
+        tests.emplace_back(names.back(), [&algorithm] {
+            if (algorithm.collective == Collective::all_to_all) {
+                prove_uneven_all_to_all(algorithm);
+            } else {
+                prove_uneven_blocks(algorithm);
+            }
+        });
+    }
+    return tests;
+}
+
+const std::deque<Test> proofs = register_proofs();
+
+}  // namespace
+}  // namespace pycoll::test

@@ -1,0 +1,182 @@
+#include <cmath>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "algorithms_call.hpp"
+#include "check.hpp"
+#include "schedule/price.hpp"
+
+namespace pycoll::test {
+namespace {
+
+/// Costs that are easy to tell apart: a message 1 s, a byte 1 ms, a byte folded 1 us.
+constexpr CostModel only_alpha{.intra_node = {.alpha = 1}, .inter_node = {.alpha = 1}};
+constexpr CostModel only_beta{.intra_node = {.beta = 1e-3}, .inter_node = {.beta = 1e-3}};
+
+/// About a 10 Gbit/s Ethernet with cores that fold 5 GB/s.
+constexpr CostModel cluster{.intra_node = {.alpha = 20e-6, .beta = 0.8e-9},
+                            .inter_node = {.alpha = 20e-6, .beta = 0.8e-9},
+                            .gamma = 0.2e-9,
+                            .copy = 0.1e-9};
+
+double seconds(Collective collective, std::string_view name, const Request& shared,
+               const CostModel& model) {
+    return price(whole_call(find_algorithm(collective, name), shared).schedules, 1, model).seconds;
+}
+
+void check_near(double found, double expected, const std::string& what,
+                const std::source_location& where = std::source_location::current()) {
+    check(std::abs(found - expected) <= 1e-9 * std::max(1.0, expected),
+          what + ": got " + std::to_string(found) + ", expected " + std::to_string(expected),
+          where);
+}
+
+const Test only_rounds("time under alpha alone is the number of rounds", [] {
+    for (int size = 1; size <= 17; ++size) {
+        const double log = std::ceil(std::log2(size));
+        const double others = size - 1;
+        const Request shared{.size = size, .count = static_cast<std::uint64_t>(size)};
+        const auto check_rounds = [&](Collective collective, std::string_view name, double rounds) {
+            check_near(seconds(collective, name, shared, only_alpha), rounds,
+                       std::string(name) + ", size " + std::to_string(size));
+        };
+        check_rounds(Collective::all_reduce, "ring", 2 * others);
+        check_rounds(Collective::reduce_scatter, "ring", others);
+        check_rounds(Collective::reduce_scatter, "pairwise", others);
+        check_rounds(Collective::all_gather, "ring", others);
+        check_rounds(Collective::all_gather, "bruck", log);
+        check_rounds(Collective::all_to_all, "bruck", log);
+        check_rounds(Collective::all_to_all, "pairwise", others);
+        check_rounds(Collective::broadcast, "binomial", log);
+        check_rounds(Collective::broadcast, "chain", others);
+        check_rounds(Collective::reduce, "binomial", log);
+        check_rounds(Collective::reduce, "chain", others);
+        check_rounds(Collective::gather, "linear", others);
+        check_rounds(Collective::barrier, "dissemination", log);
+        if (log != std::floor(std::log2(size))) continue;
+        check_rounds(Collective::all_reduce, "recursive_doubling", log);
+        check_rounds(Collective::all_reduce, "rabenseifner", 2 * log);
+        check_rounds(Collective::reduce, "rabenseifner", 2 * log);
+        check_rounds(Collective::all_gather, "recursive_doubling", log);
+        check_rounds(Collective::reduce_scatter, "recursive_halving", log);
+        check_rounds(Collective::gather, "binomial", log);
+        check_rounds(Collective::scatter, "binomial", log);
+    }
+});
+
+const Test only_bytes("time under beta alone is the bytes through the busiest rank", [] {
+    for (int size = 2; size <= 16; ++size) {
+        const double block = 5e-3;
+        const double others = (size - 1) * block;
+        const Request blocks{.size = size, .count = 5};
+        const Request whole{.size = size, .count = static_cast<std::uint64_t>(5 * size)};
+        check_near(seconds(Collective::all_reduce, "ring", whole, only_beta), 2 * others, "ring");
+        check_near(seconds(Collective::all_gather, "bruck", blocks, only_beta), others, "bruck");
+        check_near(seconds(Collective::all_to_all, "pairwise", blocks, only_beta), others,
+                   "pairwise");
+        check_near(seconds(Collective::gather, "linear", blocks, only_beta), others, "linear");
+        if ((size & (size - 1)) != 0) continue;
+        check_near(seconds(Collective::all_reduce, "rabenseifner", whole, only_beta), 2 * others,
+                   "rabenseifner");
+    }
+});
+
+const Test chain_formula("a chain of c chunks takes p - 2 + c rounds", [] {
+    for (const std::uint64_t chunks : {1U, 2U, 5U, 20U}) {
+        const Request shared{.size = 6, .count = 20, .chunk = 20 / chunks};
+        const double rounds = 6 - 2 + static_cast<double>(chunks);
+        check_near(seconds(Collective::broadcast, "chain", shared, only_alpha), rounds, "broadcast");
+        check_near(seconds(Collective::reduce, "chain", shared, only_alpha), rounds, "reduce");
+    }
+});
+
+const Test pipelines("chunks speed up a pipeline of long vectors, and slow down short ones", [] {
+    struct Pipeline {
+        Collective collective;
+        std::string_view name;
+    };
+    for (const auto& [collective, name] : {Pipeline{Collective::broadcast, "chain"},
+                                           {Collective::broadcast, "binary_tree"},
+                                           {Collective::broadcast, "double_tree"},
+                                           {Collective::reduce, "chain"},
+                                           {Collective::reduce, "binary_tree"},
+                                           {Collective::reduce, "double_tree"},
+                                           {Collective::all_reduce, "double_tree"}}) {
+        const auto time = [&](std::uint64_t count, std::uint64_t chunk) {
+            return seconds(collective, name, {.size = 16, .count = count, .chunk = chunk}, cluster);
+        };
+        const std::string what = std::string(pycoll::name(collective)) + " " + std::string(name);
+        check(time(16 << 20, 256 << 10) < 0.6 * time(16 << 20, 0), what + " is not pipelined");
+        check(time(4096, 256) > time(4096, 0), what + " pays nothing per message");
+    }
+    // Folding hides behind the wire.
+    const auto ring = [](std::uint64_t chunk) {
+        return seconds(Collective::all_reduce, "ring",
+                       {.size = 8, .count = 64 << 20, .chunk = chunk}, cluster);
+    };
+    check(ring(1 << 20) < 0.95 * ring(0), "the ring does not fold while it receives");
+});
+
+const Test choices("the model prefers what the papers say", [] {
+    const auto all_reduce = [](std::string_view name, std::uint64_t count, std::uint64_t chunk) {
+        return seconds(Collective::all_reduce, name, {.size = 16, .count = count, .chunk = chunk},
+                       cluster);
+    };
+    check(all_reduce("recursive_doubling", 64, 0) < all_reduce("ring", 64, 0), "short vectors");
+    check(all_reduce("recursive_doubling", 64, 0) < all_reduce("rabenseifner", 64, 0),
+          "short vectors");
+    check(all_reduce("ring", 64 << 20, 0) < all_reduce("recursive_doubling", 64 << 20, 0),
+          "long vectors");
+    check(all_reduce("rabenseifner", 256 << 10, 0) < all_reduce("ring", 256 << 10, 0),
+          "middling vectors");
+    check(all_reduce("double_tree", 64 << 20, 256 << 10) <
+              0.6 * all_reduce("binomial", 64 << 20, 256 << 10),
+          "two trees against one");
+});
+
+const Test nodes("links between nodes and crowded cores cost more", [] {
+    CostModel model = cluster;
+    const Request shared{.size = 8, .count = 1 << 20};
+    const double flat = seconds(Collective::all_reduce, "ring", shared, model);
+    model.inter_node.beta *= 10;
+    check_near(seconds(Collective::all_reduce, "ring", shared, model), flat, "all on one node");
+    model.ranks_per_node = 4;
+    check(seconds(Collective::all_reduce, "ring", shared, model) > 5 * flat, "two nodes");
+
+    model = cluster;
+    model.cores_per_node = 8;
+    check_near(seconds(Collective::all_reduce, "ring", shared, model), flat, "a core each");
+    model.cores_per_node = 2;
+    check_near(seconds(Collective::all_reduce, "ring", shared, model), 4 * flat, "four to a core");
+});
+
+const Test timelines("the timeline respects dependencies and ends with the call", [] {
+    const WholeCall call = whole_call(find_algorithm(Collective::all_reduce, "double_tree"),
+                                      {.size = 7, .count = 1000, .chunk = 100});
+    const Price found = price(call.schedules, 4, cluster);
+    double latest = 0;
+    for (std::size_t r = 0; r < call.schedules.size(); ++r) {
+        const auto& steps = call.schedules[r].steps;
+        for (std::size_t i = 0; i < steps.size(); ++i) {
+            latest = std::max(latest, found.timeline[r][i].end);
+            for (const std::uint32_t before : steps[i].after) {
+                check(found.timeline[r][i].start >= found.timeline[r][before].end,
+                      "rank " + std::to_string(r) + " step " + std::to_string(i));
+            }
+        }
+    }
+    check_near(found.seconds, latest, "seconds");
+});
+
+const Test bad_schedules("price refuses schedules that cannot run", [] {
+    WholeCall call = whole_call(find_algorithm(Collective::broadcast, "chain"),
+                                {.size = 2, .count = 4});
+    call.schedules[1].steps.clear();
+    check_throws<std::invalid_argument>([&] { (void)price(call.schedules, 4, cluster); },
+                                        "never receives it");
+});
+
+}  // namespace
+}  // namespace pycoll::test

@@ -1,0 +1,175 @@
+#include <array>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "check.hpp"
+#include "schedule/builder.hpp"
+#include "schedule/print.hpp"
+
+namespace pycoll::test {
+namespace {
+
+using Waits = std::vector<std::vector<std::uint32_t>>;
+
+constexpr Slice in{Buffer::input, 0, 8};
+constexpr Slice out{Buffer::output, 0, 8};
+
+Request all_reduce(bool in_place = false, std::uint64_t chunk = 0) {
+    return {.collective = Collective::all_reduce,
+            .size = 4,
+            .count = 8,
+            .chunk = chunk,
+            .in_place = in_place};
+}
+
+/// What each step waits for.
+Waits waits(ScheduleBuilder& builder) {
+    Waits all;
+    for (const Step& step : std::move(builder).build().steps) all.push_back(step.after);
+    return all;
+}
+
+const Test dependencies("dependencies follow from the elements that steps touch", [] {
+    ScheduleBuilder reads(all_reduce());
+    reads.send(1, in);
+    reads.send(2, in);
+    check(waits(reads) == Waits{{}, {}}, "two readers wait for each other");
+
+    ScheduleBuilder read_after_write(all_reduce());
+    read_after_write.recv(1, out);
+    read_after_write.send(2, out.part(2, 2));
+    check(waits(read_after_write) == Waits{{}, {0}}, "read after write");
+
+    ScheduleBuilder write_after_read(all_reduce());
+    write_after_read.recv(1, out);
+    write_after_read.send(2, out.part(0, 4));
+    write_after_read.send(3, out.part(2, 4));
+    write_after_read.recv(1, out.part(3, 1));
+    check(waits(write_after_read) == Waits{{}, {0}, {0}, {1, 2}}, "write after read");
+
+    ScheduleBuilder write_after_write(all_reduce());
+    write_after_write.recv(1, out.part(0, 4));
+    write_after_write.recv(1, out.part(4, 4));
+    write_after_write.recv(2, out.part(3, 2));
+    check(waits(write_after_write) == Waits{{}, {}, {0, 1}}, "write after write");
+
+    ScheduleBuilder apart(all_reduce());
+    apart.recv(1, out.part(0, 4));
+    apart.send(2, out.part(4, 4));
+    apart.recv(3, apart.scratch(4));
+    check(waits(apart) == Waits{{}, {}, {}}, "steps apart wait for each other");
+
+    ScheduleBuilder in_turn(all_reduce());
+    in_turn.recv_reduce(1, out, in);
+    in_turn.recv_reduce(2, out, out);
+    in_turn.reduce(out, std::array{out, in});
+    check(waits(in_turn) == Waits{{}, {0}, {1}}, "a step waits for itself or twice");
+});
+
+const Test shared_memory("in place, input and output are one", [] {
+    ScheduleBuilder apart(all_reduce());
+    apart.send(1, in);
+    apart.recv(1, out);
+    check(waits(apart) == Waits{{}, {}}, "apart");
+
+    ScheduleBuilder together(all_reduce(true));
+    together.send(1, in);
+    together.recv(1, out);
+    together.copy(out, in);
+    const Schedule schedule = std::move(together).build();
+    check_equal(schedule.steps.size(), 2U, "a copy onto itself");
+    check(schedule.steps[1].after == std::vector<std::uint32_t>{0}, "the receive does not wait");
+    check_equal(schedule.input_count, 0U, "elements of the input");
+
+    ScheduleBuilder gather({.collective = Collective::all_gather,
+                            .rank = 2,
+                            .size = 4,
+                            .count = 8,
+                            .in_place = true});
+    gather.send(1, in);
+    check_equal(to_string(std::move(gather).build().steps[0]), "send to 1: output[16:24)");
+
+    ScheduleBuilder scatter({.collective = Collective::reduce_scatter,
+                             .rank = 1,
+                             .size = 4,
+                             .count = 8,
+                             .in_place = true});
+    scatter.recv_reduce(0, out, in.part(16, 8));
+    check_equal(to_string(std::move(scatter).build().steps[0]),
+                "recv_reduce from 0: input[8:16) = input[16:24) (+) message");
+
+    // Away from the root there is only one buffer.
+    ScheduleBuilder leaf({.collective = Collective::scatter,
+                          .rank = 1,
+                          .size = 4,
+                          .count = 8,
+                          .in_place = true});
+    leaf.recv(0, out);
+    check_equal(to_string(std::move(leaf).build().steps[0]), "recv from 0: output[0:8)");
+
+    for (const Collective collective : {Collective::all_to_all, Collective::barrier}) {
+        check_throws<std::invalid_argument>(
+            [&] {
+                ScheduleBuilder never({.collective = collective, .size = 2, .in_place = true});
+            },
+            "cannot run in place");
+    }
+});
+
+const Test chunks("steps are cut into chunks that wait for each other only", [] {
+    ScheduleBuilder builder(all_reduce(false, 3));
+    const auto received = builder.recv(1, out);
+    const auto sent = builder.send(2, out);
+    check_equal(received.begin, 0U);
+    check_equal(received.end, 3U);
+    check_equal(sent.end, 6U);
+    const Schedule schedule = std::move(builder).build();
+    check_equal(to_string(schedule.steps[0]), "recv from 1: output[0:3)");
+    check_equal(to_string(schedule.steps[2]), "recv from 1: output[6:8)");
+    check_equal(to_string(schedule.steps[4]), "send to 2: output[3:6)");
+    for (std::uint32_t i = 3; i < 6; ++i) {
+        check(schedule.steps[i].after == std::vector<std::uint32_t>{i - 3},
+              "chunk " + std::to_string(i - 3));
+    }
+
+    ScheduleBuilder folds(all_reduce(false, 5));
+    folds.reduce(out, std::array{in, out}, ScheduleBuilder::Fold::last);
+    check_equal(to_string(std::move(folds).build().steps[1]),
+                "reduce: output[5:8) = input[5:8) (+) output[5:8), last fold");
+});
+
+const Test explicit_waits("a step can be made to wait for others", [] {
+    ScheduleBuilder builder(all_reduce(false, 4));
+    const std::array first = {builder.recv(1, out), builder.recv(2, builder.scratch(2)),
+                              builder.recv(2, Slice{})};
+    builder.send(3, in.part(0, 2), first);
+    builder.recv(3, builder.scratch(1), std::span(first).first(1));
+    check(waits(builder) == Waits{{}, {}, {}, {0, 1, 2}, {0, 1}}, "waits");
+});
+
+const Test vanishing("steps over nothing vanish, ill-matched slices throw", [] {
+    ScheduleBuilder builder(all_reduce());
+    builder.send(1, in.part(3, 0));
+    builder.recv(1, out.part(8, 0));
+    builder.copy(out.part(0, 0), in.part(0, 0));
+    builder.recv_reduce(1, out.part(0, 0), in.part(0, 0));
+    check_equal(builder.scratch(0).count, 0U);
+    check_throws<std::logic_error>([&] { builder.copy(out.part(0, 2), in.part(0, 3)); },
+                                   "differ in length");
+    check_throws<std::logic_error>([&] { builder.recv_reduce(1, out, in.part(0, 3)); },
+                                   "differ in length");
+    check_equal(std::move(builder).build().steps.size(), 0U, "steps");
+});
+
+const Test scratch("scratch is handed out piece by piece", [] {
+    ScheduleBuilder builder(all_reduce());
+    const Slice first = builder.scratch(3);
+    const Slice second = builder.scratch(5);
+    check(first == Slice{Buffer::scratch, 0, 3} && second == Slice{Buffer::scratch, 3, 5},
+          "the pieces overlap or leave a gap");
+    check_equal(std::move(builder).build().scratch_count, 8U);
+});
+
+}  // namespace
+}  // namespace pycoll::test

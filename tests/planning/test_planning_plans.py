@@ -1,0 +1,183 @@
+"""Plans: proven, priced and chosen as calls are."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycoll import _core
+from pycoll.cost import default_model
+from pycoll.planning import CostModel, Link, candidates, plan
+
+ALGORITHMS = [(algorithm.collective, algorithm.name) for algorithm in _core.algorithms()]
+# Powers of two, so that predicted times are exact sums.
+MODEL = CostModel(intra_node=Link(alpha=2**-17, beta=2**-32), gamma=2**-33, copy=2**-34)
+
+
+def can_be_in_place(collective: str) -> bool:
+    return collective not in ("all_to_all", "barrier")
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_every_plan_is_proven_and_takes_time(data: st.DataObject) -> None:
+    collective, algorithm = data.draw(st.sampled_from(ALGORITHMS))
+    ranks = data.draw(st.integers(1, 12))
+    made = plan(
+        collective,
+        ranks=ranks,
+        count=data.draw(st.integers(0, 300)),
+        dtype=data.draw(st.sampled_from(sorted(_core.DTYPE_SIZES))),
+        algorithm=algorithm,
+        root=data.draw(st.integers(0, ranks - 1)),
+        chunk_bytes=data.draw(st.none() | st.integers(1, 500)),
+        in_place=can_be_in_place(collective) and data.draw(st.booleans()),
+    )
+    assert made.failure is None
+    times = [time for steps in made.price.timeline for interval in steps for time in interval]
+    assert made.price.seconds == max(times, default=0)
+    if ranks > 1 and (made.count > 0 or collective == "barrier"):
+        assert made.price.seconds > 0
+
+
+def test_plans_of_many_gigabytes_are_proven() -> None:
+    made = plan("all_reduce", ranks=7, count=(1 << 33) + 5, algorithm="ring")
+    assert made.failure is None
+
+
+def test_an_uncut_ring_costs_what_its_formula_says() -> None:
+    ranks, count = 8, 1 << 16
+    made = plan(
+        "all_reduce", ranks=ranks, count=count, algorithm="ring", chunk_bytes=1 << 30, model=MODEL
+    )
+    block = count // ranks * 4
+    message = MODEL.intra_node.alpha + MODEL.intra_node.beta * block
+    assert made.price.seconds == (ranks - 1) * (2 * message + MODEL.gamma * block)
+    assert made.price.messages == 2 * (ranks - 1)
+    assert made.price.bytes_sent == 2 * (ranks - 1) * block
+    assert made.price.bytes_folded == (ranks - 1) * block
+    assert made.price.total_bytes == ranks * made.price.bytes_sent
+
+
+@pytest.mark.parametrize("ranks", [2, 5, 8, 13])
+def test_pairwise_messages_do_not_wait_for_each_other(ranks: int) -> None:
+    """In every round each rank sends and receives once: (p-1) rounds, however ranks are walked."""
+    made = plan("all_to_all", ranks=ranks, count=1 << 14, algorithm="pairwise", model=MODEL)
+    message = MODEL.intra_node.alpha + MODEL.intra_node.beta * made.count * 4
+    assert made.price.seconds == (ranks - 1) * message
+
+
+def test_chunks_hide_folding_behind_the_wire() -> None:
+    whole, cut = (
+        plan("all_reduce", ranks=4, count=1 << 20, algorithm="ring", chunk_bytes=chunk, model=MODEL)
+        for chunk in (1 << 30, 1 << 18)
+    )
+    assert cut.price.seconds < whole.price.seconds
+
+
+def test_crowded_cores_and_distant_nodes_cost_time() -> None:
+    def seconds(model: CostModel) -> float:
+        return plan("all_reduce", ranks=8, count=1000, algorithm="ring", model=model).price.seconds
+
+    near = seconds(default_model())
+    assert seconds(default_model(cores_per_node=2)) == pytest.approx(4 * near)
+    assert seconds(default_model(ranks_per_node=4)) > near
+
+
+def test_bandwidths_are_those_of_nccl_tests() -> None:
+    reduced = plan("all_reduce", ranks=8, count=1 << 18)
+    assert reduced.size == 1 << 20
+    assert reduced.algorithm_bandwidth == reduced.size / reduced.price.seconds
+    assert reduced.bus_bandwidth == reduced.algorithm_bandwidth * 14 / 8
+    gathered = plan("all_gather", ranks=8, count=1 << 15)
+    assert gathered.size == 1 << 20
+    assert gathered.bus_bandwidth == gathered.algorithm_bandwidth * 7 / 8
+    assert plan("all_reduce", ranks=8, count=0).algorithm_bandwidth == 0
+
+
+@pytest.mark.parametrize("collective", _core.COLLECTIVES)
+@pytest.mark.parametrize("count", [0, 100, 1 << 18])
+def test_auto_takes_the_candidate_with_the_least_time(collective: str, count: int) -> None:
+    made = plan(collective, ranks=8, count=count)
+    found = candidates(made)
+    assert made.algorithm == found[0].algorithm
+    assert [candidate.chosen for candidate in found] == [True] + [False] * (len(found) - 1)
+    assert {candidate.algorithm for candidate in found} == {
+        name for kind, name in ALGORITHMS if kind == collective
+    }
+    times = [candidate.seconds for candidate in found]
+    assert times == sorted(times, key=lambda time: math.inf if time is None else time)
+
+
+def test_candidates_for_very_many_ranks_have_no_time() -> None:
+    made = plan("barrier", ranks=200)
+    assert [candidate.seconds for candidate in candidates(made)] == [None]
+
+
+def test_steps_can_be_read_and_compared() -> None:
+    made = plan("reduce", ranks=2, count=10, root=1, algorithm="binomial", chunk_bytes=1 << 20)
+    sender, receiver = made.schedules
+    [send] = sender.steps
+    assert (send.kind, send.peer, send.dst) == ("send", 1, None)
+    assert [(src.buffer, src.offset, src.count) for src in send.srcs] == [("input", 0, 10)]
+    [fold] = receiver.steps
+    assert (fold.kind, fold.peer, fold.finish, fold.after) == ("recv_reduce", 0, True, [])
+    assert fold.dst is not None
+    assert repr(fold.dst) == "output[0:10)"
+    assert send != fold
+    assert send != "send"
+    assert sender == made.schedules[0]
+    assert sender != receiver
+    assert str(receiver).startswith("reduce, rank 1 of 2: input 10, output 10")
+    assert repr(receiver) == "<Schedule of reduce, rank 1 of 2, 1 steps>"
+
+
+def test_tables_list_the_steps_of_one_rank_or_all() -> None:
+    made = plan("all_reduce", ranks=3, count=30, algorithm="ring")
+    table = made.table(rank=1)
+    assert len(table.splitlines()) == 2 + len(made.schedules[1].steps)
+    assert "recv_reduce from 0" in table
+    assert "last fold" in table
+    assert made.table() == "\n".join(made.table(rank) for rank in range(3))
+    assert "nothing to do" in plan("all_reduce", ranks=3).table(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"collective": "allreduce"}, "'collective' is 'allreduce'; it must be all_reduce, "),
+        ({"ranks": 0}, "'ranks' is 0"),
+        ({"count": -1}, "'count' is -1"),
+        ({"count": 1 << 62}, "'count' is"),
+        ({"dtype": "float31"}, "'dtype' is 'float31'; it must be bool, "),
+        ({"root": 4}, "'root' is 4; it must be from 0 to 3"),
+        ({"root": -1}, "'root' is -1"),
+        ({"chunk_bytes": 0}, "'chunk_bytes' is 0"),
+        ({"algorithm": "star"}, "all_reduce has no algorithm 'star'; there are: "),
+        ({"collective": "all_to_all", "in_place": True}, "all_to_all cannot run in place"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, object], part: str) -> None:
+    good: dict[str, object] = {"collective": "all_reduce", "ranks": 4, "count": 100}
+    with pytest.raises(ValueError, match=re.escape(part)):
+        plan(**(good | arguments))  # type: ignore[arg-type]
+
+
+def test_a_rank_that_does_not_exist_has_no_table() -> None:
+    with pytest.raises(ValueError, match="'rank' is 4"):
+        plan("barrier", ranks=4).table(4)
+
+
+def test_broken_schedules_are_reported() -> None:
+    ring = plan("all_reduce", ranks=3, count=9, algorithm="ring")
+    other = plan("all_reduce", ranks=3, count=9, algorithm="recursive_doubling")
+    mixed = [*ring.schedules[:2], other.schedules[2]]
+    failure = _core.verify(ring.requests, mixed)
+    assert failure is not None
+    assert "rank" in failure
+    with pytest.raises(ValueError, match="rank"):
+        _core.price(mixed, 4, MODEL)

@@ -1,0 +1,48 @@
+"""Runs pytest on every rank of an mpirun; a test passes when it passes on all ranks."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from mpi4py import MPI
+
+os.environ["PYCOLL_UNDER_MPIRUN"] = "1"
+
+
+class SameOutcomeOnAllRanks:
+    """Makes a test that fails on one rank fail on all, with the texts of all failures."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        report = yield
+        failures = MPI.COMM_WORLD.allgather((item.nodeid, report.longreprtext, report.failed))
+        if any(nodeid != item.nodeid for nodeid, _, _ in failures):
+            sys.stderr.write(
+                f"ranks run different tests: {[nodeid for nodeid, _, _ in failures]}\n"
+            )
+            MPI.COMM_WORLD.Abort(1)
+        texts = [
+            f"--- rank {rank} ---\n{text}"
+            for rank, (_, text, failed) in enumerate(failures)
+            if failed
+        ]
+        if texts:
+            report.outcome = "failed"
+            report.longrepr = "\n".join(texts)
+        return report
+
+
+def main() -> int:
+    if MPI.COMM_WORLD.rank != 0:
+        sys.stdout = io.StringIO()  # rank 0 shows what happened on all
+    options = ["-p", "no:cacheprovider", "-x", "-q"]
+    return int(pytest.main([*options, *sys.argv[1:]], plugins=[SameOutcomeOnAllRanks()]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""Runs the tests below the folders `ranks` on several numbers of ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Mpirun
+
+TESTS = Path(__file__).parent
+FOLDERS = sorted(str(folder) for folder in TESTS.rglob("ranks") if folder.is_dir())
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, 7, 8])
+def test_on_ranks(mpirun: Mpirun, ranks: int) -> None:
+    done = mpirun(ranks, str(TESTS / "run_ranks.py"), *FOLDERS, timeout=400)
+    assert done.returncode == 0, f"{done.stdout[-12000:]}\n{done.stderr[-4000:]}"
+    print(done.stdout[-300:])

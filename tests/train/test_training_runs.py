@@ -1,0 +1,160 @@
+"""``train.py`` under mpirun: loss curves, resuming, wrong options, and ranks that fail.
+
+Every run starts ranks that import NumPy, which takes longer than their training.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pycoll.train import read_checkpoint
+
+ROOT = Path(__file__).parent.parent.parent
+TRAIN = str(ROOT / "train.py")
+TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on.\n" * 40
+SMALL = ["--context=16", "--width=16", "--heads=2", "--layers=1", "--sample-length=5"]
+
+Mpirun = Callable[..., subprocess.CompletedProcess[str]]
+Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def train(mpirun: Mpirun, tmp_path: Path) -> Train:
+    """Return a function that runs ``train.py`` on a small model and text."""
+    text = tmp_path / "text"
+    text.write_text(TEXT)
+
+    def start(ranks: int, *options: str, program: str = TRAIN) -> subprocess.CompletedProcess[str]:
+        return mpirun(ranks, program, f"--data={text}", *SMALL, *options, timeout=60)
+
+    return start
+
+
+def losses(folder: Path) -> dict[int, float]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+def test_the_number_of_ranks_does_not_change_the_loss_curve(train: Train, tmp_path: Path) -> None:
+    """Within 1e-5 relative for 50 steps, and 12 sequences per step are not even for 8 ranks."""
+    curves = {}
+    for ranks in (1, 2, 4, 8):
+        folder = tmp_path / str(ranks)
+        done = train(ranks, f"--out={folder}", "--steps=50", "--batch-size=12", "--warmup=5")
+        assert done.returncode == 0, done.stderr
+        assert f"{ranks} rank(s) train" in done.stdout
+        curves[ranks] = losses(folder)
+        assert list(curves[ranks]) == list(range(1, 51))
+    assert curves[1][50] < 0.8 * curves[1][1]
+    for ranks in (2, 4, 8):
+        for step, loss in curves[1].items():
+            assert curves[ranks][step] == pytest.approx(loss, rel=1e-5), (ranks, step)
+    # Each run is another order of additions: were all curves equal bitwise, ranks would not differ.
+    assert len({tuple(curve.values()) for curve in curves.values()}) > 1
+
+
+FAILING = """
+import sys
+sys.path.insert(0, {root!r})
+import train
+from pycoll.train import Trainer
+
+make_step = Trainer.train_step
+
+def fail_in_step_8(self):
+    if self.step == 7 and self.comm.rank == 1:
+        raise ZeroDivisionError("planted")
+    return make_step(self)
+
+Trainer.train_step = fail_in_step_8
+train.main()
+"""
+
+
+def test_a_rank_that_fails_ends_the_job_and_a_resume_goes_on_bitwise(
+    train: Train, tmp_path: Path
+) -> None:
+    """The failing rank alone says why; the checkpoint of step 5 is there, and is enough."""
+    options = ["--steps=10", "--checkpoint-every=5", "--batch-size=7", "--warmup=2"]
+    through = train(4, f"--out={tmp_path / 'through'}", *options)
+    assert through.returncode == 0, through.stderr
+
+    program = tmp_path / "failing.py"
+    program.write_text(FAILING.format(root=str(ROOT)))
+    folder = tmp_path / "stopped"
+    failed = train(4, f"--out={folder}", *options, program=str(program))
+    assert failed.returncode != 0
+    assert "rank 1 of 4 failed; ending the job" in failed.stderr
+    assert "rank 1: ZeroDivisionError: planted" in failed.stderr
+    assert "rank 0: Traceback" not in failed.stderr
+    assert list(losses(folder)) == [1, 2, 3, 4, 5, 6, 7]
+
+    checkpoint = folder / "checkpoint.safetensors"
+    assert read_checkpoint(checkpoint).description["step"] == 5
+    resumed = train(4, f"--out={folder}", *options, f"--resume={checkpoint}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert losses(folder) == losses(tmp_path / "through")
+    found = read_checkpoint(checkpoint)
+    expected = read_checkpoint(tmp_path / "through" / "checkpoint.safetensors")
+    assert found.description == expected.description
+    assert found.arrays.keys() == expected.arrays.keys()
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ("--steps=many", 2, "argument --steps: invalid int value: 'many'"),
+        ("--batch-size=0", 1, "batch_size must be at least 1, not 0"),
+        ("--data=/no/such/text", 1, "/no/such/text: No such file or directory"),
+        ("--resume=train.py", 1, "train.py is truncated or no safetensors file"),
+    ],
+)
+def test_wrong_options_give_one_error(
+    mpirun: Mpirun, tmp_path: Path, options: str, code: int, message: str
+) -> None:
+    """Once, without a traceback, on 3 ranks."""
+    done = mpirun(3, TRAIN, f"--out={tmp_path / 'out'}", *SMALL, options, timeout=60)
+    assert done.returncode == code
+    assert done.stderr.count(f"train.py: error: {message}") == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout.strip().count("\n") < 20  # Open MPI has something to say about exit codes
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_mpirun_and_with_less_sequences_than_ranks(train: Train, tmp_path: Path) -> None:
+    alone = subprocess.run(
+        [sys.executable, TRAIN, f"--out={tmp_path / 'alone'}", *SMALL, "--steps=3"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert "1 rank(s) train" in alone.stdout
+
+    few = train(4, f"--out={tmp_path / 'few'}", "--steps=3", "--batch-size=2", "--optimizer=sgd")
+    assert few.returncode == 0, few.stderr
+    assert sorted(path.name for path in (tmp_path / "few").iterdir()) == [
+        "checkpoint.safetensors",
+        "loss.png",
+        "metrics.jsonl",
+        "sample.txt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [("all_reduce.py", "1.0 [0.5 1.5]"), ("data_parallel.py", "step 200: loss 0.0")],
+)
+def test_examples(mpirun: Mpirun, program: str, expected: str) -> None:
+    done = mpirun(2, str(ROOT / "examples" / program), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
