@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import ctypes
 import gc
+import mmap
 import weakref
 
 import ml_dtypes
@@ -126,6 +127,20 @@ def test_dlpack_is_read_and_written_in_place(alone: pycoll.Communicator) -> None
     target.flags.writeable = False
     with pytest.raises(ValueError, match="'out' is read-only"):
         alone.all_reduce(np.zeros(4), Exporter(target))
+
+
+def test_immutable_arrays_that_only_dlpack_knows(alone: pycoll.Communicator) -> None:
+    """What has the buffer protocol, but not for its dtype, can be read: so JAX has bfloat16."""
+
+    class Immutable(Exporter, mmap.mmap):
+        def __new__(cls, _: np.ndarray) -> Immutable:
+            return mmap.mmap.__new__(cls, -1, 1)
+
+    numbers = Immutable(np.arange(4.0))
+    numbers.close()  # a closed mmap shows no buffer
+    np.testing.assert_array_equal(alone.all_reduce(numbers, np.zeros(4)), np.arange(4.0))
+    with pytest.raises(ValueError, match="'array' is read-only"):
+        alone.all_reduce(numbers)
 
 
 def test_buffers_are_given_back_after_errors(alone: pycoll.Communicator) -> None:

@@ -12,13 +12,15 @@ namespace pycoll {
 struct Algorithm {
     Collective collective;
     std::string_view name;
-    /// Cost in alpha-beta-gamma terms, for people.
+    /// Cost in alpha-beta-gamma terms, for people: p ranks, N bytes of the whole vector or of all
+    /// blocks together.
     std::string_view cost;
     /// Paper and section.
     std::string_view source;
     /// Takes Request::counts (the v-forms)?
     bool takes_counts;
-    /// Cuts messages into Request::chunk elements?
+    /// Gains from Request::chunk, as one step passes on what another has received or folded? (All
+    /// algorithms take it.)
     bool pipelined;
     Schedule (*build)(const Request&);
 };

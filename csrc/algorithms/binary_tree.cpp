@@ -1,10 +1,10 @@
 // Binary tree: folds go up and data goes down one binary tree, chunk by chunk, so that all levels
 // work at once.
 //
-// Cost with c chunks: (2 log2 p + 2c) (alpha + N/c beta), plus as much gamma for the folds: an inner
-// node receives (or sends) every chunk for two children.
-// Source: Sanders, Speck and Traeff 2009, Two-tree algorithms for full bandwidth broadcast,
-// reduction and scan, Parallel Computing 35(12), introduction (pipelined binary trees).
+// Cost with c chunks: (2 log2 p + 2c) (alpha + N/c beta), plus as much gamma for the folds: an
+// inner node receives (or sends) every chunk for two children. Source: Sanders, Speck and Traeff
+// 2009, Two-tree algorithms for full bandwidth broadcast, reduction and scan, Parallel Computing
+// 35(12), introduction (pipelined binary trees).
 #include <array>
 
 #include "algorithms/families.hpp"
@@ -13,21 +13,21 @@
 namespace pycoll {
 namespace {
 
-TreeNode own_node(const Request& request) {
+TreeShare own_share(const Request& request) {
     const VirtualRanks ranks(request);
-    return real(in_order_node(ranks.rank(), ranks.size()), ranks);
+    return {real(in_order_node(ranks.rank(), ranks.size()), ranks), 0, request.count,
+            request.chunk};
 }
 
 Schedule reduce(const Request& request) {
     ScheduleBuilder builder(request);
-    reduce_to_root(builder, own_node(request), {Buffer::input, 0, request.count}, request.chunk);
+    reduce_to_root(builder, std::array{own_share(request)});
     return std::move(builder).build();
 }
 
 Schedule broadcast(const Request& request) {
     ScheduleBuilder builder(request);
-    broadcast_from_root(builder, own_node(request), {Buffer::output, 0, request.count},
-                        request.chunk);
+    broadcast_from_root(builder, std::array{own_share(request)});
     return std::move(builder).build();
 }
 

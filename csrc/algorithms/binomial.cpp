@@ -15,32 +15,33 @@
 namespace pycoll {
 namespace {
 
-TreeNode own_node(const Request& request) {
+TreeShare own_share(const Request& request) {
     const VirtualRanks ranks(request);
-    return real(binomial_node(ranks.rank(), ranks.size()), ranks);
+    return {real(binomial_node(ranks.rank(), ranks.size()), ranks), 0, request.count,
+            request.chunk};
 }
 
 Schedule reduce(const Request& request) {
     ScheduleBuilder builder(request);
-    reduce_to_root(builder, own_node(request), {Buffer::input, 0, request.count}, request.chunk);
+    reduce_to_root(builder, std::array{own_share(request)});
     return std::move(builder).build();
 }
 
 Schedule broadcast(const Request& request) {
     ScheduleBuilder builder(request);
-    broadcast_from_root(builder, own_node(request), {Buffer::output, 0, request.count},
-                        request.chunk);
+    broadcast_from_root(builder, std::array{own_share(request)});
     return std::move(builder).build();
 }
 
 Schedule all_reduce(const Request& request) {
     ScheduleBuilder builder(request);
-    const TreeNode node = own_node(request);
-    const auto chunks = pieces({Buffer::output, 0, request.count}, request.chunk);
-    for (const Slice& output : chunks) {
-        reduce_up(builder, node, {Buffer::input, output.offset, output.count}, output);
+    const TreeShare tree = own_share(request);
+    for (std::size_t i = 0; i < tree.chunks(); ++i) {
+        reduce_up(builder, tree.node, tree.piece(Buffer::input, i), tree.piece(Buffer::output, i));
     }
-    for (const Slice& output : chunks) broadcast_down(builder, node, output);
+    for (std::size_t i = 0; i < tree.chunks(); ++i) {
+        broadcast_down(builder, tree.node, tree.piece(Buffer::output, i));
+    }
     return std::move(builder).build();
 }
 

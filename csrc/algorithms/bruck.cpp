@@ -31,8 +31,8 @@ Schedule all_gather(const Request& request) {
     std::vector<std::uint64_t> counts;
     for (int i = 0; i < size; ++i) counts.push_back(blocks.count(ranks.wrap(rank + i)));
     const Blocks ahead = Blocks::of(counts);
-    const Slice held = rank == 0 ? Slice{Buffer::output, 0, blocks.total()}
-                                 : builder.scratch(blocks.total());
+    const Slice held =
+        rank == 0 ? Slice{Buffer::output, 0, blocks.total()} : builder.scratch(blocks.total());
     const auto part = [&](int first, int last) {
         const Slice range = ahead.range(held.buffer, first, last);
         return held.part(range.offset, range.count);
@@ -66,9 +66,9 @@ Schedule all_to_all(const Request& request) {
         held.push_back(blocks.in(Buffer::input, ranks.wrap(rank + i)));
     }
     builder.copy(blocks.in(Buffer::output, rank), held[0]);
-    // One pack is filled while the one before leaves.
-    const auto largest = static_cast<std::uint64_t>(size / 2) * count;
-    const std::array packs = {builder.scratch(largest), builder.scratch(size > 2 ? largest : 0)};
+    // One pack is filled while the one before leaves. Up to three ranks, blocks move one by one.
+    const auto largest = size > 3 ? static_cast<std::uint64_t>(size / 2) * count : 0;
+    const std::array packs = {builder.scratch(largest), builder.scratch(largest)};
     std::size_t round = 0;
     for (int hop = 1; hop < size; hop *= 2, ++round) {
         // Falling, so that blocks at the end of their journey arrive in the order of the output.
@@ -77,7 +77,8 @@ Schedule all_to_all(const Request& request) {
             if ((i & hop) != 0) movers.push_back(static_cast<std::size_t>(i));
         }
         const std::uint64_t length = movers.size() * count;
-        const Slice pack = packs[round % 2].part(0, length);
+        // A single mover needs no packing (nor does the builder copy a slice onto itself).
+        const Slice pack = movers.size() == 1 ? held[movers[0]] : packs[round % 2].part(0, length);
         const Slice arrived = builder.scratch(length);
         for (std::size_t k = 0; k < movers.size(); ++k) {
             builder.copy(pack.part(k * count, count), held[movers[k]]);

@@ -13,24 +13,23 @@
 namespace pycoll {
 namespace {
 
-TreeNode own_node(const Request& request) {
+TreeShare own_share(const Request& request) {
     const VirtualRanks ranks(request);
     TreeNode node;
     if (ranks.rank() > 0) node.parent = ranks.rank() - 1;
     if (ranks.rank() + 1 < ranks.size()) node.children = {ranks.rank() + 1};
-    return real(node, ranks);
+    return {real(node, ranks), 0, request.count, request.chunk};
 }
 
 Schedule reduce(const Request& request) {
     ScheduleBuilder builder(request);
-    reduce_to_root(builder, own_node(request), {Buffer::input, 0, request.count}, request.chunk);
+    reduce_to_root(builder, std::array{own_share(request)});
     return std::move(builder).build();
 }
 
 Schedule broadcast(const Request& request) {
     ScheduleBuilder builder(request);
-    broadcast_from_root(builder, own_node(request), {Buffer::output, 0, request.count},
-                        request.chunk);
+    broadcast_from_root(builder, std::array{own_share(request)});
     return std::move(builder).build();
 }
 

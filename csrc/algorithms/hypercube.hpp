@@ -16,9 +16,7 @@ public:
           nodes_(static_cast<int>(std::bit_floor(static_cast<unsigned>(ranks.size())))),
           guests_(ranks.size() - nodes_) {}
 
-    [[nodiscard]] int dimensions() const {
-        return std::countr_zero(static_cast<unsigned>(nodes_));
-    }
+    [[nodiscard]] int dimensions() const { return std::countr_zero(static_cast<unsigned>(nodes_)); }
     [[nodiscard]] bool is_guest() const { return in_pair() && ranks_.rank() % 2 == 1; }
     [[nodiscard]] bool is_host() const { return in_pair() && ranks_.rank() % 2 == 0; }
     /// The other rank of a guest and its host.

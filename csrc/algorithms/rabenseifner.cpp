@@ -48,7 +48,7 @@ std::vector<Round> halves(const Hypercube& cube, std::uint64_t count) {
     return rounds;
 }
 
-/// The reduce-scatter. `input` and `sum` hold the same parts of the vector.
+/// The reduce-scatter. The sum of a part goes to `sum(part)`.
 template <typename Place>
 void halve(ScheduleBuilder& builder, const Hypercube& cube, const std::vector<Round>& rounds,
            const Part& whole, const Place& sum) {

@@ -42,8 +42,8 @@ Schedule all_reduce(const Request& request) {
         builder.send(cube.neighbour(k), sum);
         builder.recv(cube.neighbour(k), arrival);
         // Both fold the lower node's sum with the upper one's, in this order.
-        const std::array operands = cube.is_upper(k) ? std::array{arrival, sum}
-                                                     : std::array{sum, arrival};
+        const std::array operands =
+            cube.is_upper(k) ? std::array{arrival, sum} : std::array{sum, arrival};
         builder.reduce(output, operands, k == cube.dimensions() - 1 ? Fold::last : Fold::partial);
         sum = output;
     }

@@ -33,40 +33,73 @@ void broadcast_down(ScheduleBuilder& builder, const TreeNode& node, const Slice&
     for (const int child : node.children) builder.send(child, data);
 }
 
-void reduce_to_root(ScheduleBuilder& builder, const TreeNode& node, const Slice& input,
-                    std::uint64_t chunk) {
-    // An inner node has no output to add up in. A few chunks of scratch, used in turn, keep the
-    // pipeline full: as many as the engine keeps under way, 4 on their way in and 4 out.
-    constexpr std::size_t most_sums = 8;
-    const bool needs_scratch = !node.is_root() && !node.is_leaf();
-    std::vector<Slice> sums;
-    std::size_t i = 0;
-    for (const Slice& piece : pieces(input, chunk)) {
-        Slice sum{Buffer::output, piece.offset, piece.count};
-        if (needs_scratch) {
-            if (sums.size() < most_sums) sums.push_back(builder.scratch(piece.count));
-            sum = sums[i++ % most_sums].part(0, piece.count);
+std::size_t TreeShare::chunks() const {
+    if (count == 0) return 0;
+    return chunk == 0 ? 1 : static_cast<std::size_t>((count - 1) / chunk + 1);
+}
+
+Slice TreeShare::piece(Buffer buffer, std::size_t i) const {
+    if (i >= chunks()) return {buffer, offset, 0};
+    const std::uint64_t skip = i * chunk;
+    const std::uint64_t rest = count - skip;
+    return {buffer, offset + skip, chunk == 0 ? rest : std::min(chunk, rest)};
+}
+
+namespace {
+
+std::size_t most_chunks(std::span<const TreeShare> trees) {
+    std::size_t most = 0;
+    for (const TreeShare& tree : trees) most = std::max(most, tree.chunks());
+    return most;
+}
+
+/// Where a rank adds up its subtree's contributions to each chunk of a reduce. An inner node has no
+/// output to do so. A few chunks of scratch, used in turn, keep its pipeline full.
+class Sums {
+public:
+    Sums(ScheduleBuilder& builder, const TreeShare& tree) : tree_(tree) {
+        if (tree.node.is_root() || tree.node.is_leaf()) return;
+        for (std::size_t i = 0; i < std::min(most, tree.chunks()); ++i) {
+            places_.push_back(builder.scratch(tree.piece(Buffer::input, i).count));
         }
-        reduce_up(builder, node, piece, sum);
+    }
+
+    [[nodiscard]] Slice of(std::size_t chunk) const {
+        const Slice output = tree_.piece(Buffer::output, chunk);
+        if (places_.empty() || output.empty()) return output;
+        return places_[chunk % places_.size()].part(0, output.count);
+    }
+
+private:
+    /// As many as an engine keeps under way: 4 on their way in and 4 out.
+    static constexpr std::size_t most = 8;
+
+    const TreeShare& tree_;
+    std::vector<Slice> places_;
+};
+
+}  // namespace
+
+void reduce_to_root(ScheduleBuilder& builder, std::span<const TreeShare> trees) {
+    std::vector<Sums> sums;
+    for (const TreeShare& tree : trees) sums.emplace_back(builder, tree);
+    for (std::size_t i = 0; i < most_chunks(trees); ++i) {
+        for (std::size_t t = 0; t < trees.size(); ++t) {
+            reduce_up(builder, trees[t].node, trees[t].piece(Buffer::input, i), sums[t].of(i));
+        }
     }
 }
 
-void broadcast_from_root(ScheduleBuilder& builder, const TreeNode& node, const Slice& output,
-                         std::uint64_t chunk) {
-    for (const Slice& piece : pieces(output, chunk)) {
-        const Slice input{Buffer::input, piece.offset, piece.count};
-        broadcast_down(builder, node, node.is_root() ? input : piece);
-        if (node.is_root()) builder.copy(piece, input);
+void broadcast_from_root(ScheduleBuilder& builder, std::span<const TreeShare> trees) {
+    for (std::size_t i = 0; i < most_chunks(trees); ++i) {
+        for (const TreeShare& tree : trees) {
+            const bool is_root = tree.node.is_root();
+            const Slice output = tree.piece(Buffer::output, i);
+            const Slice input = tree.piece(Buffer::input, i);
+            broadcast_down(builder, tree.node, is_root ? input : output);
+            if (is_root) builder.copy(output, input);
+        }
     }
-}
-
-std::vector<Slice> pieces(const Slice& slice, std::uint64_t chunk) {
-    std::vector<Slice> all;
-    const std::uint64_t longest = chunk == 0 ? slice.count : chunk;
-    for (std::uint64_t skip = 0; skip < slice.count; skip += longest) {
-        all.push_back(slice.part(skip, std::min(longest, slice.count - skip)));
-    }
-    return all;
 }
 
 }  // namespace pycoll

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "algorithms/virtual_ranks.hpp"
@@ -30,16 +32,23 @@ void reduce_up(ScheduleBuilder& builder, const TreeNode& node, const Slice& cont
 /// Passes the root's data down to everybody.
 void broadcast_down(ScheduleBuilder& builder, const TreeNode& node, const Slice& data);
 
-/// Collective::reduce of a part of the vector, chunk by chunk: `input` folded into the same part of
-/// the root's output, with little scratch on the way.
-void reduce_to_root(ScheduleBuilder& builder, const TreeNode& node, const Slice& input,
-                    std::uint64_t chunk);
+/// The part of the vector that goes through one tree, in chunks.
+struct TreeShare {
+    TreeNode node;
+    std::uint64_t offset;
+    std::uint64_t count;
+    /// Elements of a chunk, the last of which may be shorter; 0: all in one.
+    std::uint64_t chunk;
 
-/// Collective::broadcast of the part `output` of the vector, chunk by chunk.
-void broadcast_from_root(ScheduleBuilder& builder, const TreeNode& node, const Slice& output,
-                         std::uint64_t chunk);
+    [[nodiscard]] std::size_t chunks() const;
+    /// Chunk `i` in a buffer that holds the whole vector; empty if there is no such chunk.
+    [[nodiscard]] Slice piece(Buffer buffer, std::size_t i) const;
+};
 
-/// A slice cut into pieces of `chunk` elements and a shorter last one; whole if `chunk` is 0.
-[[nodiscard]] std::vector<Slice> pieces(const Slice& slice, std::uint64_t chunk);
+/// Collective::reduce over one or more trees at once, a chunk of each in turn.
+void reduce_to_root(ScheduleBuilder& builder, std::span<const TreeShare> trees);
+
+/// Collective::broadcast over one or more trees at once, a chunk of each in turn.
+void broadcast_from_root(ScheduleBuilder& builder, std::span<const TreeShare> trees);
 
 }  // namespace pycoll

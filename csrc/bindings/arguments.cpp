@@ -30,9 +30,10 @@ std::int64_t integer_argument(py::handle value, const char* argument, std::int64
     int overflow = 0;
     const std::int64_t integer = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
     if (overflow != 0 || integer < least || integer > most) {
-        throw py::value_error(
-            said(argument, value) + "; pass one from " + std::to_string(least) +
-            (most == std::numeric_limits<std::int64_t>::max() ? "" : " to " + std::to_string(most)));
+        throw py::value_error(said(argument, value) + "; pass one from " + std::to_string(least) +
+                              (most == std::numeric_limits<std::int64_t>::max()
+                                   ? ""
+                                   : " to " + std::to_string(most)));
     }
     return integer;
 }

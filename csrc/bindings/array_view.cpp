@@ -23,8 +23,9 @@ namespace {
 }
 
 [[noreturn]] void fail_contiguous(const char* argument) {
-    fail_value(argument,
-               "is not C-contiguous; pass numpy.ascontiguousarray(...) of it, or a contiguous part");
+    fail_value(
+        argument,
+        "is not C-contiguous; pass numpy.ascontiguousarray(...) of it, or a contiguous part");
 }
 
 [[noreturn]] void fail_dtype(const char* argument, const std::string& dtype) {
@@ -38,21 +39,30 @@ std::optional<DType> dtype_of(char kind, std::size_t size) {
     const auto by_size = [size](DType one, DType two, DType four,
                                 DType eight) -> std::optional<DType> {
         switch (size) {
-            case 1: return one;
-            case 2: return two;
-            case 4: return four;
-            case 8: return eight;
-            default: return std::nullopt;
+            case 1:
+                return one;
+            case 2:
+                return two;
+            case 4:
+                return four;
+            case 8:
+                return eight;
+            default:
+                return std::nullopt;
         }
     };
     switch (kind) {
-        case 'b': return size == 1 ? std::optional(DType::boolean) : std::nullopt;
-        case 'i': return by_size(DType::i8, DType::i16, DType::i32, DType::i64);
-        case 'u': return by_size(DType::u8, DType::u16, DType::u32, DType::u64);
+        case 'b':
+            return size == 1 ? std::optional(DType::boolean) : std::nullopt;
+        case 'i':
+            return by_size(DType::i8, DType::i16, DType::i32, DType::i64);
+        case 'u':
+            return by_size(DType::u8, DType::u16, DType::u32, DType::u64);
         case 'f':
             if (size == 1) return std::nullopt;
             return by_size(DType::u8, DType::f16, DType::f32, DType::f64);
-        default: return std::nullopt;
+        default:
+            return std::nullopt;
     }
 }
 
@@ -121,12 +131,18 @@ std::optional<DType> dlpack_dtype(const dlpack::DataType& dtype) {
     if (dtype.lanes != 1) return std::nullopt;
     const std::size_t size = dtype.bits / 8U;
     switch (dtype.code) {
-        case dlpack::code_int: return dtype_of('i', size);
-        case dlpack::code_uint: return dtype_of('u', size);
-        case dlpack::code_float: return dtype_of('f', size);
-        case dlpack::code_bool: return dtype_of('b', size);
-        case dlpack::code_bfloat: return size == 2 ? std::optional(DType::bf16) : std::nullopt;
-        default: return std::nullopt;
+        case dlpack::code_int:
+            return dtype_of('i', size);
+        case dlpack::code_uint:
+            return dtype_of('u', size);
+        case dlpack::code_float:
+            return dtype_of('f', size);
+        case dlpack::code_bool:
+            return dtype_of('b', size);
+        case dlpack::code_bfloat:
+            return size == 2 ? std::optional(DType::bf16) : std::nullopt;
+        default:
+            return std::nullopt;
     }
 }
 
@@ -151,7 +167,8 @@ ArrayView view_dlpack(py::handle object, const char* argument) {
     try {
         exported = dlpack_capsule(object);
     } catch (const py::error_already_set& error) {
-        fail_value(argument, "cannot be exported by DLPack: " + std::string(py::str(error.value())));
+        fail_value(argument,
+                   "cannot be exported by DLPack: " + std::string(py::str(error.value())));
     }
     const auto capsule = py::reinterpret_borrow<py::capsule>(exported);
     const dlpack::Tensor* tensor = nullptr;
@@ -171,8 +188,8 @@ ArrayView view_dlpack(py::handle object, const char* argument) {
     std::int64_t count = 1;
     bool contiguous = true;
     for (std::int32_t i = tensor->ndim - 1; i >= 0; --i) {
-        contiguous &= tensor->strides == nullptr || tensor->shape[i] == 1 ||
-                      tensor->strides[i] == count;
+        contiguous &=
+            tensor->strides == nullptr || tensor->shape[i] == 1 || tensor->strides[i] == count;
         count *= tensor->shape[i];
     }
     if (!contiguous && count > 0) fail_contiguous(argument);
@@ -191,10 +208,17 @@ ArrayView view_array(py::handle object, const char* argument) {
     if (py::hasattr(object, "__cuda_array_interface__")) {
         fail_type(argument, "lies on a GPU; this build of pycoll has no CUDA support");
     }
-    if (PyObject_CheckBuffer(object.ptr()) != 0) {
+    const bool has_buffer = PyObject_CheckBuffer(object.ptr()) != 0;
+    if (has_buffer) {
         if (const auto view = view_buffer(object, argument)) return *view;
     }
-    if (py::hasattr(object, "__dlpack__")) return view_dlpack(object, argument);
+    if (py::hasattr(object, "__dlpack__")) {
+        ArrayView view = view_dlpack(object, argument);
+        // JAX's arrays are immutable. Those of bfloat16 are known to DLPack only, which JAX does
+        // not tell so; those of other types have a buffer, and there it does.
+        view.writable &= !has_buffer;
+        return view;
+    }
     const std::string type = py::str(py::type::handle_of(object).attr("__name__"));
     fail_type(argument, "is a " + type +
                             ", not an array; pass a NumPy array, or anything with the buffer "

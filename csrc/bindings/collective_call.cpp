@@ -113,9 +113,8 @@ Call collective_call(Collective collective, int rank, int size, CollectiveArgume
     }
     call.op = *parsed;
     call.algorithm = text_argument(arguments.algorithm, "algorithm");
-    call.chunk_bytes = static_cast<std::uint64_t>(
-        integer_argument(arguments.chunk_bytes, "chunk_bytes", 0,
-                         std::numeric_limits<std::int64_t>::max()));
+    call.chunk_bytes = static_cast<std::uint64_t>(integer_argument(
+        arguments.chunk_bytes, "chunk_bytes", 0, std::numeric_limits<std::int64_t>::max()));
     if (collective == Collective::barrier) return call;
 
     const bool is_root = rank == call.root;
@@ -126,8 +125,7 @@ Call collective_call(Collective collective, int rank, int size, CollectiveArgume
     view_arrays(arguments, collective, is_root, out, arrays);
     call.dtype = has_input(collective, is_root) ? arrays.input.dtype : arrays.output.dtype;
     if (reduces(collective)) require_supported(call.op, call.dtype);
-    call.count = count_of(collective, arrays, static_cast<std::uint64_t>(size),
-                          !arguments.counts);
+    call.count = count_of(collective, arrays, static_cast<std::uint64_t>(size), !arguments.counts);
     call.input = arrays.input.data;
     call.output = arrays.output.data;
     if (arguments.counts) call.counts = *std::move(arguments.counts);

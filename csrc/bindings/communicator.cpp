@@ -68,8 +68,8 @@ std::optional<BoundWork> call(const SharedCommunicator& communicator, Collective
     require_open(*communicator, function);
     return naming(rank, function, [&]() -> std::optional<BoundWork> {
         const auto arrays = shared_arrays();
-        const Call call = collective_call(collective, rank, communicator->size(),
-                                          std::move(arguments), *arrays);
+        const Call call =
+            collective_call(collective, rank, communicator->size(), std::move(arguments), *arrays);
         const Unlocked unlocked(*communicator);
         if (async_op) return BoundWork{communicator, communicator->start(call, arrays)};
         communicator->run(call, arrays);
@@ -183,35 +183,34 @@ void bind_communicator(py::module_& m) {
             py::arg("chunk_bytes") = 0, py::arg("async_op") = false)
         .def("send", &send)
         .def("recv", &recv)
-        .def("chosen",
-             [](Communicator& self, std::string_view collective, std::uint64_t count,
-                std::string_view dtype, int root, std::string algorithm,
-                std::uint64_t chunk_bytes) {
-                 Call call;
-                 // Defined for every type; the choice does not depend on it.
-                 call.op = ReduceOp::max;
-                 call.algorithm = std::move(algorithm);
-                 call.chunk_bytes = chunk_bytes;
-                 const auto kind = parse_collective(collective);
-                 const auto type = parse_dtype(dtype);
-                 if (!kind || !type) throw py::value_error("unknown collective or dtype");
-                 call.collective = *kind;
-                 call.dtype = *type;
-                 call.count = count;
-                 call.root = root;
-                 return self.chosen(call);
-             },
-             py::arg("collective"), py::arg("count"), py::arg("dtype"), py::arg("root") = 0,
-             py::arg("algorithm") = "auto", py::arg("chunk_bytes") = 0)
+        .def(
+            "chosen",
+            [](Communicator& self, std::string_view collective, std::uint64_t count,
+               std::string_view dtype, int root, std::string algorithm, std::uint64_t chunk_bytes) {
+                Call call;
+                // Defined for every type; the choice does not depend on it.
+                call.op = ReduceOp::max;
+                call.algorithm = std::move(algorithm);
+                call.chunk_bytes = chunk_bytes;
+                const auto kind = parse_collective(collective);
+                const auto type = parse_dtype(dtype);
+                if (!kind || !type) throw py::value_error("unknown collective or dtype");
+                call.collective = *kind;
+                call.dtype = *type;
+                call.count = count;
+                call.root = root;
+                return self.chosen(call);
+            },
+            py::arg("collective"), py::arg("count"), py::arg("dtype"), py::arg("root") = 0,
+            py::arg("algorithm") = "auto", py::arg("chunk_bytes") = 0)
         .def("close", [](Communicator& self) {
             const Unlocked unlocked(self);
             self.close();
         });
 
     m.def("stop_progress", &stop_progress, py::call_guard<py::gil_scoped_release>());
-    m.def("dtype_of", [](py::handle array) {
-        return std::string(name(view_array(array, "array").dtype));
-    });
+    m.def("dtype_of",
+          [](py::handle array) { return std::string(name(view_array(array, "array").dtype)); });
 }
 
 }  // namespace pycoll

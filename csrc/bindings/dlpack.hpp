@@ -19,7 +19,13 @@ struct DataType {
     std::uint8_t bits;
     std::uint16_t lanes;
 };
-enum TypeCode : std::uint8_t { code_int = 0, code_uint = 1, code_float = 2, code_bfloat = 4, code_bool = 6 };
+enum TypeCode : std::uint8_t {
+    code_int = 0,
+    code_uint = 1,
+    code_float = 2,
+    code_bfloat = 4,
+    code_bool = 6
+};
 
 struct Tensor {
     void* data;

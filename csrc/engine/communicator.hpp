@@ -130,6 +130,7 @@ private:
     std::atomic<bool> closed_ = false;
     /// Threads waiting here.
     std::atomic<int> attending_ = 0;
+    std::atomic<bool> long_waits_ = false;
 
     std::mutex mutex_;
     std::unique_ptr<Transport> transport_;

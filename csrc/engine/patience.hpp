@@ -2,45 +2,76 @@
 
 #include <sched.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
 namespace pycoll {
 
-/// How to wait for a peer: spin while it may answer at once, then let other ranks have the core,
-/// then sleep. Ranks that outnumber the cores never spin: the peer they wait for needs the core.
+/// How to wait for a peer during one call: spin while it may answer at once, then let other ranks
+/// have the core, then sleep.
+///
+/// Ranks that outnumber the cores never spin, since the peer they wait for needs the core. They
+/// yield while waits are short, as when calls follow each other; where the last call had to wait
+/// for a peer that computes, they sleep at once: those who yield are never idle, and share the core
+/// with the one who works. Measured with 8 ranks on 2 cores, all-reduce of 64 KiB, per call, alone
+/// and after 0.8 ms of computation by one of the ranks: 0.36 ms and 2.6 ms when yielding for up to
+/// 2 ms, 0.72 ms and 1.3 ms when sleeping at once, 0.37 ms and 1.4 ms when choosing like this.
 class Patience {
 public:
-    explicit Patience(bool oversubscribed) : spins_(oversubscribed ? 0 : 2000) {}
+    /// `long_waits` is remembered from call to call.
+    Patience(bool oversubscribed, std::atomic<bool>& long_waits)
+        : spins_(oversubscribed ? 0 : most_spins), long_waits_(long_waits) {
+        if (!oversubscribed) {
+            yielding_ = std::chrono::milliseconds(5);
+        } else if (long_waits_.load(std::memory_order_relaxed)) {
+            yielding_ = std::chrono::microseconds(10);
+        }
+    }
+    ~Patience() { long_waits_.store(longest_ >= long_wait, std::memory_order_relaxed); }
+    Patience(const Patience&) = delete;
+    Patience& operator=(const Patience&) = delete;
 
     /// Something moved: the next thing may come soon.
-    void reset() { rounds_ = 0; }
+    void reset() { pauses_ = 0; }
 
     /// Between two looks.
     void pause() {
-        if (rounds_ < spins_) {
-            ++rounds_;
-            return;
-        }
-        const auto now = std::chrono::steady_clock::now();
-        if (rounds_ == spins_) {
-            ++rounds_;
-            yield_until_ = now + yielding;
-        }
-        if (now < yield_until_) {
+        if (pauses_++ < spins_) return;
+        const auto now = Clock::now();
+        if (pauses_ == spins_ + 1) since_ = now;
+        const auto waited = now - since_;
+        longest_ = std::max(longest_, waited);
+        if (waited < yielding_) {
             sched_yield();
         } else {
-            std::this_thread::sleep_for(nap);
+            std::this_thread::sleep_for(nap_after(waited));
         }
     }
 
+    /// How long to sleep after having waited for so long: an eighth longer in vain at most, but for
+    /// short waits. Waking up costs some 15 us of a core on a virtual machine.
+    static std::chrono::nanoseconds nap_after(std::chrono::nanoseconds waited) {
+        return std::clamp<std::chrono::nanoseconds>(waited / 8, std::chrono::microseconds(50),
+                                                    std::chrono::milliseconds(1));
+    }
+
 private:
-    static constexpr std::chrono::milliseconds yielding{5};
-    static constexpr std::chrono::microseconds nap{50};
+    using Clock = std::chrono::steady_clock;
+
+    /// Some 10 us, longer than a short message takes. Not more: the scheduler may have put the peer on
+    /// the same core, in spite of others that are free.
+    static constexpr int most_spins = 100;
+    /// No wait of an all-reduce between ranks that all wait is longer, also if a few of them nap.
+    static constexpr std::chrono::microseconds long_wait{400};
 
     int spins_;
-    int rounds_ = 0;
-    std::chrono::steady_clock::time_point yield_until_;
+    std::atomic<bool>& long_waits_;
+    std::chrono::microseconds yielding_ = long_wait;
+    int pauses_ = 0;
+    Clock::time_point since_;
+    Clock::duration longest_{};
 };
 
 }  // namespace pycoll

@@ -62,11 +62,6 @@ private:
     };
     enum class Helper : bool { waiting_thread, own_thread };
 
-    /// Between two rounds of the thread. A round takes a core from the application for some 5 us;
-    /// and if nothing moves, it may nap longer, as peers are busy, too.
-    static constexpr std::chrono::microseconds shortest_nap{100};
-    static constexpr std::chrono::microseconds longest_nap{1000};
-
     void start() {
         try {
             thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
@@ -78,21 +73,27 @@ private:
     }
 
     void run(const std::stop_token& stop) {
-        auto nap = shortest_nap;
+        auto moved = Clock::now();
         while (true) {
             {
                 std::unique_lock lock(mutex_);
-                const auto needed = [this] {
-                    return std::ranges::any_of(watched_, [](const Watched& entry) {
-                        return entry.communicator->any_thread();
-                    });
-                };
-                if (!wake_.wait(lock, stop, needed) || stop.stop_requested()) return;
+                if (!needs_thread()) {
+                    wake_.wait(lock, stop, [this] { return needs_thread(); });
+                    moved = Clock::now();
+                }
             }
-            const bool moved = round(Helper::own_thread);
-            nap = moved ? shortest_nap : std::min(2 * nap, longest_nap);
-            std::this_thread::sleep_for(nap);
+            if (stop.stop_requested()) return;
+            const auto now = Clock::now();
+            if (round(Helper::own_thread)) moved = now;
+            // A round takes a core from the application, and a chunk of a long message takes longer
+            // than the shortest nap.
+            std::this_thread::sleep_for(Patience::nap_after(now - moved));
         }
+    }
+
+    [[nodiscard]] bool needs_thread() const {
+        return std::ranges::any_of(
+            watched_, [](const Watched& entry) { return entry.communicator->any_thread(); });
     }
 
     /// True if anything moved.

@@ -109,7 +109,7 @@ ScheduleBuilder::Steps ScheduleBuilder::append(const Step& step, std::span<const
         const std::uint64_t length = std::min(longest, count - skip);
         Step piece = step;
         for (Slice& src : piece.srcs) src = resolve(src.part(skip, length));
-        if (writes(step.kind)) piece.dst = resolve(step.dst.part(skip, length));
+        if (writes(piece.kind)) piece.dst = resolve(piece.dst.part(skip, length));
         for (const Steps& before : after) {
             for (std::uint32_t id = before.begin; id < before.end; ++id) piece.after.push_back(id);
         }

@@ -18,8 +18,8 @@ Expressions::Id Expressions::fold(std::span<const Id> operands, bool finish) {
     Id folded = operands[0];
     for (std::size_t i = 1; i < operands.size(); ++i) {
         const bool more = i + 1 < operands.size();
-        folded = join(folded, operands[i],
-                      more ? Pair::open : (finish ? Pair::finished : Pair::closed));
+        folded =
+            join(folded, operands[i], more ? Pair::open : (finish ? Pair::finished : Pair::closed));
     }
     return folded;
 }

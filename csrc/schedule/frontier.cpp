@@ -23,8 +23,10 @@ Frontier::Frontier(std::span<const Schedule> schedules, const Messages& messages
 
 Frontier::Rank Frontier::follow(const Schedule& schedule) {
     const std::size_t count = schedule.steps.size();
-    Rank rank{std::vector<std::uint32_t>(count), std::vector<bool>(count),
-              std::vector<std::uint32_t>(count + 1), {}};
+    Rank rank{std::vector<std::uint32_t>(count),
+              std::vector<bool>(count),
+              std::vector<std::uint32_t>(count + 1),
+              {}};
     for (const Step& step : schedule.steps) {
         for (const std::uint32_t before : step.after) ++rank.first_successor[before + 1];
     }
@@ -64,8 +66,8 @@ void Frontier::release(StepId event, std::vector<StepId>& ready) {
 void Frontier::release_successors(StepId step, std::vector<StepId>& ready) {
     Rank& rank = at(step.rank);
     rank.done[step.step] = true;
-    for (std::uint32_t i = rank.first_successor[step.step];
-         i < rank.first_successor[step.step + 1]; ++i) {
+    for (std::uint32_t i = rank.first_successor[step.step]; i < rank.first_successor[step.step + 1];
+         ++i) {
         release(event_of({step.rank, rank.successors[i]}), ready);
     }
 }

@@ -184,7 +184,8 @@ Machine::Failure Machine::check_folded(const Request& request) {
                                     : 0;
     std::uint64_t i = 0;
     for (const Run& run : operands_[0]) {
-        if (run.index != first + i) return std::to_string(i) + ": holds the result of another element";
+        if (run.index != first + i)
+            return std::to_string(i) + ": holds the result of another element";
         if (!expressions_.complete(run.expression)) {
             return std::to_string(i) + ": some rank's contribution is missing";
         }

@@ -37,7 +37,9 @@ std::string name_of(StepId id, const Step& step) {
 
 Messages::Messages(std::span<const Schedule> schedules) {
     const int ranks = static_cast<int>(schedules.size());
-    const auto step_of = [&](StepId id) -> const Step& { return schedules[at(id.rank)].steps[id.step]; };
+    const auto step_of = [&](StepId id) -> const Step& {
+        return schedules[at(id.rank)].steps[id.step];
+    };
     const auto report = [&](const std::string& what) {
         if (!mismatch_) mismatch_ = what;
     };
@@ -79,8 +81,8 @@ Messages::Messages(std::span<const Schedule> schedules) {
         for (const std::uint32_t step : recvs[at(to)]) {
             if (partner({to, step}).rank >= 0) continue;
             const StepId recv{to, step};
-            report(name_of(recv, step_of(recv)) + ": rank " +
-                   std::to_string(step_of(recv).peer) + " never sends it");
+            report(name_of(recv, step_of(recv)) + ": rank " + std::to_string(step_of(recv).peer) +
+                   " never sends it");
         }
     }
 }

@@ -50,9 +50,8 @@ Failure check_step(std::uint32_t id, const Schedule& schedule, const Placement& 
     }
     if (writes(step.kind)) {
         if (auto failure = check_slice(step.dst, count, where)) return failure;
-        if (step.dst.buffer == Buffer::input &&
-            (step.dst.offset < where.writable_input.offset ||
-             step.dst.end() > where.writable_input.end())) {
+        if (step.dst.buffer == Buffer::input && (step.dst.offset < where.writable_input.offset ||
+                                                 step.dst.end() > where.writable_input.end())) {
             return "the input must not be written";
         }
     }

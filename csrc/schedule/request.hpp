@@ -49,7 +49,8 @@ struct Request {
     /// reduce_scatter, all_gather, gather, scatter, all_to_all: elements of one rank's block.
     std::uint64_t count = 0;
     int root = 0;
-    /// Pipelined algorithms cut messages into chunks of at most this many elements; 0: never cut.
+    /// Steps are cut into chunks of at most this many elements, so that they form a pipeline; 0:
+    /// never cut.
     std::uint64_t chunk = 0;
     /// This rank's input and output share memory: input is the output (all_reduce, reduce and
     /// broadcast at the root), input is its own block of the output (all_gather, gather at the

@@ -49,18 +49,20 @@ MpiTransport::~MpiTransport() {
 
 std::uint32_t MpiTransport::new_message(int peer, Token token, std::uint32_t pieces) {
     if (free_messages_.empty()) {
-        messages_.push_back({token, peer, pieces, {}});
+        messages_.push_back({token, peer, pieces, false});
         return static_cast<std::uint32_t>(messages_.size() - 1);
     }
     const std::uint32_t slot = free_messages_.back();
     free_messages_.pop_back();
-    messages_[slot] = {token, peer, pieces, {}};
+    messages_[slot] = {token, peer, pieces, false};
     return slot;
 }
 
 template <typename Start>
 void MpiTransport::post(int peer, std::size_t bytes, bool is_recv, Token token, Start&& start) {
-    const std::size_t pieces = std::max<std::size_t>(1, (bytes + message_bytes_ - 1) / message_bytes_);
+    // The last piece is shorter than the others, if need be empty: then lengths that differ between
+    // the two ends always show.
+    const std::size_t pieces = bytes / message_bytes_ + 1;
     const std::uint32_t message = new_message(peer, token, static_cast<std::uint32_t>(pieces));
     for (std::size_t i = 0; i < pieces; ++i) {
         const std::size_t offset = i * message_bytes_;
@@ -122,15 +124,19 @@ void MpiTransport::poll(std::vector<Completion>& completions) {
         Message& message = messages_[piece.message];
         // MPI sets the error field of a status only when the call says that some status has one.
         const int failure = code == MPI_SUCCESS ? MPI_SUCCESS : status.MPI_ERROR;
-        if (message.error.empty()) {
+        if (!message.failed) {
+            std::string error;
             if (piece.is_recv) {
-                message.error = receive_error(piece, status, failure);
+                error = receive_error(piece, status, failure);
             } else if (failure != MPI_SUCCESS) {
-                message.error = error_text(failure);
+                error = error_text(failure);
             }
+            message.failed = !error.empty();
+            // At once: the pieces that are left may never come.
+            if (message.failed) completions.push_back({message.token, std::move(error)});
         }
         if (--message.pieces == 0) {
-            completions.push_back({message.token, std::move(message.error)});
+            if (!message.failed) completions.push_back({message.token, {}});
             free_messages_.push_back(piece.message);
         }
     }

@@ -41,7 +41,7 @@ private:
         Token token;
         int peer;
         std::uint32_t pieces;
-        std::string error;
+        bool failed;
     };
 
     template <typename Start>

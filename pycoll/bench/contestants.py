@@ -47,6 +47,8 @@ def pycoll_call(
     if name == "barrier":
         return Call(comm.barrier, None)
     if name == "send_recv":
+        assert source is not None
+        assert target is not None
         return Call(partial(_send_to_next, comm, source, target), target)
     options: dict[str, Any] = {}
     if choice is not None:
@@ -73,6 +75,7 @@ def _send_to_next(comm: Communicator, source: Array, target: Array) -> None:
 
 
 _MPI_TYPES = {
+    "bool": MPI.C_BOOL,
     "int8": MPI.INT8_T,
     "int16": MPI.INT16_T,
     "int32": MPI.INT32_T,
@@ -109,10 +112,9 @@ def mpi_call(comm: MPI.Intracomm, operation: Operation, operands: Operands) -> C
     """
     if operation.op is None:
         return _mpi_move(comm, operation, operands)
-    if operation.dtype == "bool":
-        kind, op = MPI.C_BOOL, _MPI_LOGICAL_OPS.get(operation.op)
-    else:
-        kind, op = _MPI_TYPES.get(operation.dtype), _MPI_OPS.get(operation.op)
+    logical = operation.dtype == "bool"
+    kind = _MPI_TYPES.get(operation.dtype)
+    op = (_MPI_LOGICAL_OPS if logical else _MPI_OPS).get(operation.op)
     if kind is None or op is None:
         return None
     return _mpi_fold(comm, operation, operands, kind, op)

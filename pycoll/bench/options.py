@@ -229,7 +229,7 @@ def _roots(text: str, ranks: int) -> tuple[int, ...]:
 
 
 def _placements(collective: str, given: argparse.Namespace) -> tuple[bool, ...]:
-    possible = (False, True)
+    possible: tuple[bool, ...] = (False, True)
     if collective in ONLY_IN_PLACE:
         possible = (True,)
     if collective in ONLY_OUT_OF_PLACE:

@@ -16,14 +16,26 @@ PERIOD = 1009
 _EXACT_UP_TO = {"bool": 1, "int8": 127, "uint8": 255, "bfloat16": 256, "float16": 2048}
 _LARGEST_VALUE = 100
 
+_FOLDS = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+    "band": np.bitwise_and,
+    "bor": np.bitwise_or,
+    "bxor": np.bitwise_xor,
+}
+
 
 def numpy_type(dtype: str) -> np.dtype[Any]:
     """Return the NumPy type of one of pycoll's names."""
+    name: Any = dtype
     if dtype == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
+        name = ml_dtypes.bfloat16
+    kind: np.dtype[Any] = np.dtype(name)
+    return kind
 
 
 class Values:
@@ -97,26 +109,15 @@ def _contributions(dtype: str, op: str | None, ranks: int) -> NDArray[np.int64]:
 
 
 def _fold(whole: NDArray[np.int64], kind: np.dtype[Any], op: str | None) -> NDArray[Any]:
-    ranks = len(whole)
-    match op:
-        case "sum":
-            return whole.sum(axis=0).astype(kind)
-        case "avg":
-            total = whole.sum(axis=0).astype(kind)
-            if kind.kind in "iu":
-                return np.trunc(total.astype(np.float64) / ranks).astype(kind)
-            return (total.astype(np.float64) / ranks).astype(kind)
-        case "prod":
-            with np.errstate(over="ignore"):
-                return whole.prod(axis=0).astype(kind)
-        case "min":
-            return whole.min(axis=0).astype(kind)
-        case "max":
-            return whole.max(axis=0).astype(kind)
-        case "band":
-            return np.bitwise_and.reduce(whole, axis=0).astype(kind)
-        case "bor":
-            return np.bitwise_or.reduce(whole, axis=0).astype(kind)
-        case "bxor":
-            return np.bitwise_xor.reduce(whole, axis=0).astype(kind)
-    return np.zeros(PERIOD, kind)
+    if op is None:
+        return np.zeros(PERIOD, kind)
+    if op == "avg":
+        # The sum wraps around before it is divided; the quotient is truncated towards zero.
+        total = whole.sum(axis=0).astype(kind).astype(np.float64)
+        mean = total / len(whole)
+        folded = np.trunc(mean) if kind.kind in "iu" else mean
+    else:
+        folded = _FOLDS[op].reduce(whole, axis=0)
+    with np.errstate(over="ignore"):
+        result: NDArray[Any] = np.asarray(folded).astype(kind)
+    return result

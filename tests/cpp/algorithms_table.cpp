@@ -104,7 +104,8 @@ const Test no_elements("without elements nothing is sent, but by a barrier", [] 
 /// Most scratch that any rank of a call needs, in elements.
 std::uint64_t scratch(Collective collective, std::string_view name, const Request& shared) {
     std::uint64_t most = 0;
-    for (const Schedule& schedule : whole_call(find_algorithm(collective, name), shared).schedules) {
+    for (const Schedule& schedule :
+         whole_call(find_algorithm(collective, name), shared).schedules) {
         most = std::max(most, schedule.scratch_count);
     }
     return most;

@@ -87,7 +87,8 @@ const Test chain_formula("a chain of c chunks takes p - 2 + c rounds", [] {
     for (const std::uint64_t chunks : {1U, 2U, 5U, 20U}) {
         const Request shared{.size = 6, .count = 20, .chunk = 20 / chunks};
         const double rounds = 6 - 2 + static_cast<double>(chunks);
-        check_near(seconds(Collective::broadcast, "chain", shared, only_alpha), rounds, "broadcast");
+        check_near(seconds(Collective::broadcast, "chain", shared, only_alpha), rounds,
+                   "broadcast");
         check_near(seconds(Collective::reduce, "chain", shared, only_alpha), rounds, "reduce");
     }
 });
@@ -171,8 +172,8 @@ const Test timelines("the timeline respects dependencies and ends with the call"
 });
 
 const Test bad_schedules("price refuses schedules that cannot run", [] {
-    WholeCall call = whole_call(find_algorithm(Collective::broadcast, "chain"),
-                                {.size = 2, .count = 4});
+    WholeCall call =
+        whole_call(find_algorithm(Collective::broadcast, "chain"), {.size = 2, .count = 4});
     call.schedules[1].steps.clear();
     check_throws<std::invalid_argument>([&] { (void)price(call.schedules, 4, cluster); },
                                         "never receives it");

@@ -82,11 +82,8 @@ const Test shared_memory("in place, input and output are one", [] {
     check(schedule.steps[1].after == std::vector<std::uint32_t>{0}, "the receive does not wait");
     check_equal(schedule.input_count, 0U, "elements of the input");
 
-    ScheduleBuilder gather({.collective = Collective::all_gather,
-                            .rank = 2,
-                            .size = 4,
-                            .count = 8,
-                            .in_place = true});
+    ScheduleBuilder gather(
+        {.collective = Collective::all_gather, .rank = 2, .size = 4, .count = 8, .in_place = true});
     gather.send(1, in);
     check_equal(to_string(std::move(gather).build().steps[0]), "send to 1: output[16:24)");
 
@@ -100,19 +97,14 @@ const Test shared_memory("in place, input and output are one", [] {
                 "recv_reduce from 0: input[8:16) = input[16:24) (+) message");
 
     // Away from the root there is only one buffer.
-    ScheduleBuilder leaf({.collective = Collective::scatter,
-                          .rank = 1,
-                          .size = 4,
-                          .count = 8,
-                          .in_place = true});
+    ScheduleBuilder leaf(
+        {.collective = Collective::scatter, .rank = 1, .size = 4, .count = 8, .in_place = true});
     leaf.recv(0, out);
     check_equal(to_string(std::move(leaf).build().steps[0]), "recv from 0: output[0:8)");
 
     for (const Collective collective : {Collective::all_to_all, Collective::barrier}) {
         check_throws<std::invalid_argument>(
-            [&] {
-                ScheduleBuilder never({.collective = collective, .size = 2, .in_place = true});
-            },
+            [&] { ScheduleBuilder never({.collective = collective, .size = 2, .in_place = true}); },
             "cannot run in place");
     }
 });

@@ -56,25 +56,27 @@ const std::deque<Test> timings = register_timings();
 
 // A receive that overwrites what was sent long ago is not among them: the answer to the message may
 // show that it has been read, but the transport may still hold on to the buffer.
-const Test races_are_real("a send that does not wait for what it passes on fails in some timing", [] {
-    const Algorithm& ring = find_algorithm(Collective::all_reduce, "ring");
-    const WholeCall call = whole_call(ring, small_call(ring, 3, 1, true));
-    int broken_sends = 0;
-    for (std::uint32_t i = 0; i < call.schedules[0].steps.size(); ++i) {
-        const Step& step = call.schedules[0].steps[i];
-        if (step.kind != StepKind::send || step.after.empty()) continue;
-        ++broken_sends;
-        WholeCall broken = call;
-        broken.schedules[0].steps[i].after.clear();
-        check(verify(broken.requests, broken.schedules).has_value(), "verify accepts it");
-        bool harmed = false;
-        for (std::uint32_t seed = 0; seed < 200 && !harmed; ++seed) {
-            harmed = Simulator(broken.requests, broken.schedules, timing(seed)).run().has_value();
+const Test races_are_real(
+    "a send that does not wait for what it passes on fails in some timing", [] {
+        const Algorithm& ring = find_algorithm(Collective::all_reduce, "ring");
+        const WholeCall call = whole_call(ring, small_call(ring, 3, 1, true));
+        int broken_sends = 0;
+        for (std::uint32_t i = 0; i < call.schedules[0].steps.size(); ++i) {
+            const Step& step = call.schedules[0].steps[i];
+            if (step.kind != StepKind::send || step.after.empty()) continue;
+            ++broken_sends;
+            WholeCall broken = call;
+            broken.schedules[0].steps[i].after.clear();
+            check(verify(broken.requests, broken.schedules).has_value(), "verify accepts it");
+            bool harmed = false;
+            for (std::uint32_t seed = 0; seed < 200 && !harmed; ++seed) {
+                harmed =
+                    Simulator(broken.requests, broken.schedules, timing(seed)).run().has_value();
+            }
+            check(harmed, "step " + std::to_string(i) + " does no harm");
         }
-        check(harmed, "step " + std::to_string(i) + " does no harm");
-    }
-    check(broken_sends > 0, "no send waits");
-});
+        check(broken_sends > 0, "no send waits");
+    });
 
 }  // namespace
 }  // namespace pycoll::test

@@ -73,10 +73,12 @@ const Test printing("steps and schedules print as people read them", [] {
     const Slice out{Buffer::output, 0, 8};
     const Slice scratch{Buffer::scratch, 1, 8};
     check_equal(to_string(scratch), "scratch[1:9)");
-    check_equal(to_string(Step{.kind = StepKind::send, .peer = 3, .dst = {}, .srcs = {in}, .after = {}}),
-                "send to 3: input[4:12)");
-    check_equal(to_string(Step{.kind = StepKind::recv, .peer = 0, .dst = out, .srcs = {}, .after = {}}),
-                "recv from 0: output[0:8)");
+    check_equal(
+        to_string(Step{.kind = StepKind::send, .peer = 3, .dst = {}, .srcs = {in}, .after = {}}),
+        "send to 3: input[4:12)");
+    check_equal(
+        to_string(Step{.kind = StepKind::recv, .peer = 0, .dst = out, .srcs = {}, .after = {}}),
+        "recv from 0: output[0:8)");
     Step fold{.kind = StepKind::recv_reduce, .peer = 2, .dst = out, .srcs = {in}, .after = {}};
     check_equal(to_string(fold), "recv_reduce from 2: output[0:8) = input[4:12) (+) message");
     fold.message_first = fold.finish = true;
@@ -84,10 +86,12 @@ const Test printing("steps and schedules print as people read them", [] {
                 "recv_reduce from 2: output[0:8) = message (+) input[4:12), last fold");
     check_equal(to_string(Step{.kind = StepKind::copy, .dst = out, .srcs = {in}, .after = {}}),
                 "copy: output[0:8) = input[4:12)");
-    const Step reduce{
-        .kind = StepKind::reduce, .finish = true, .dst = out, .srcs = {in, scratch}, .after = {0, 2}};
-    check_equal(to_string(reduce),
-                "reduce: output[0:8) = input[4:12) (+) scratch[1:9), last fold");
+    const Step reduce{.kind = StepKind::reduce,
+                      .finish = true,
+                      .dst = out,
+                      .srcs = {in, scratch},
+                      .after = {0, 2}};
+    check_equal(to_string(reduce), "reduce: output[0:8) = input[4:12) (+) scratch[1:9), last fold");
 
     const Schedule schedule{.collective = Collective::all_reduce,
                             .rank = 1,
@@ -96,10 +100,11 @@ const Test printing("steps and schedules print as people read them", [] {
                             .output_count = 8,
                             .scratch_count = 9,
                             .steps = {fold, reduce}};
-    check_equal(to_string(schedule),
-                "all_reduce, rank 1 of 2: input 12, output 8, scratch 9 elements\n"
-                "   0  recv_reduce from 2: output[0:8) = message (+) input[4:12), last fold\n"
-                "   1  reduce: output[0:8) = input[4:12) (+) scratch[1:9), last fold  after 0, 2\n");
+    check_equal(
+        to_string(schedule),
+        "all_reduce, rank 1 of 2: input 12, output 8, scratch 9 elements\n"
+        "   0  recv_reduce from 2: output[0:8) = message (+) input[4:12), last fold\n"
+        "   1  reduce: output[0:8) = input[4:12) (+) scratch[1:9), last fold  after 0, 2\n");
 });
 
 }  // namespace

@@ -160,11 +160,14 @@ def test_tensors_of_torch_make_tensors(comm: pycoll.Communicator) -> None:
     assert mask.tolist() == [True, comm.size == 1]
 
 
-def test_arrays_of_jax_can_be_read(comm: pycoll.Communicator) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "bool"])
+def test_arrays_of_jax_can_be_read(comm: pycoll.Communicator, dtype: str) -> None:
     """They are immutable: results need an array of their own."""
     jax = pytest.importorskip("jax")
-    numbers = jax.numpy.arange(4, dtype="float32")
-    result = comm.all_reduce(numbers, np.zeros(4, np.float32))
-    np.testing.assert_array_equal(result, np.arange(4) * comm.size)
+    numbers = jax.numpy.arange(4).astype(dtype)
+    out = np.zeros(4, numbers.dtype)
+    comm.all_reduce(numbers, out, op="max")
+    np.testing.assert_array_equal(out, numbers)
+    assert comm.all_gather(numbers).dtype == numbers.dtype
     with pytest.raises(ValueError, match=r"'array' is read-only"):
-        comm.all_reduce(numbers)
+        comm.all_reduce(numbers, op="max")

@@ -44,23 +44,33 @@ def test_many_messages_in_pieces_at_once(cutting: pycoll.Communicator) -> None:
         assert bits(work.wait()) == bits(array)
 
 
-def test_messages_in_pieces_from_rank_to_rank(cutting: pycoll.Communicator) -> None:
-    """Long messages keep their order; a length that differs is an error, not a mix-up."""
+def test_messages_in_pieces_keep_their_order(cutting: pycoll.Communicator) -> None:
+    """Messages of one tag, long and short ones."""
     if cutting.size == 1:
         pytest.skip("one rank has no peer")
     right, left = (cutting.rank + 1) % cutting.size, (cutting.rank - 1) % cutting.size
+    lengths = (500, 1, 96, 0, 33)
     works = [
-        cutting.send(np.full(count, count, np.uint16), right, async_op=True)
-        for count in (500, 1, 96, 0, 33)
+        cutting.send(np.full(length, length, np.uint16), right, async_op=True) for length in lengths
     ]
-    for count in (500, 1, 96, 0, 33):
-        assert (cutting.recv(np.zeros(count, np.uint16), left) == count).all()
+    for length in lengths:
+        assert (cutting.recv(np.zeros(length, np.uint16), left) == length).all()
     for work in works:
         work.wait()
-    cutting.barrier()
-    sending = cutting.send(np.zeros(100, np.uint8), right, async_op=True)
-    with pytest.raises(pycoll.CollectiveError, match=rf"recv from rank {left} .* bytes"):
-        cutting.recv(np.zeros(90, np.uint8), left)
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"), [(100, 90), (90, 100), (64, 70), (70, 64), (300, 64), (0, 64)]
+)
+def test_messages_of_another_length(cutting: pycoll.Communicator, sent: int, expected: int) -> None:
+    """More or less than is expected is an error at once, in whichever piece it shows."""
+    if cutting.size == 1:
+        pytest.skip("one rank has no peer")
+    right, left = (cutting.rank + 1) % cutting.size, (cutting.rank - 1) % cutting.size
+    sending = cutting.send(np.zeros(sent, np.uint8), right, async_op=True)
+    text = rf"recv from rank {left} .* (more|fewer) than the expected"
+    with pytest.raises(pycoll.CollectiveError, match=text):
+        cutting.recv(np.zeros(expected, np.uint8), left)
     del sending
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
 import threading
@@ -144,7 +143,9 @@ def test_fifty_operations_on_three_communicators_from_two_threads(
                 continue
             at = operation.communicator
             with turn_taken:
-                turn_taken.wait_for(lambda at=at, turn=operation.turn: turns[at] == turn)
+                turn_taken.wait_for(
+                    lambda at=at, turn=operation.turn: failures or turns[at] == turn
+                )
                 started.append((operation, operation.start(communicators[at])))
                 turns[at] += 1
                 turn_taken.notify_all()
@@ -157,7 +158,9 @@ def test_fifty_operations_on_three_communicators_from_two_threads(
         try:
             run(thread)
         except BaseException as failure:
-            failures.append(failure)
+            with turn_taken:
+                failures.append(failure)
+                turn_taken.notify_all()
             all_started.abort()
 
     threads = [threading.Thread(target=guarded, args=(number,)) for number in range(THREADS)]
@@ -190,15 +193,17 @@ def test_a_wait_that_is_too_short_can_be_repeated(
     array = np.full(10, 1.0)
     if comm.rank == 0:
         work = comm.all_reduce(array, algorithm="ring", async_op=True)
-        for timeout in (0, 0.001):
-            with pytest.raises(
-                pycoll.TimeoutError, match=r"^rank 0: all_reduce .* not done after .* rank \d"
-            ):
-                work.wait(timeout)
-        with pytest.raises(TimeoutError):  # Python's own, too
-            work.wait(0)
-        assert not work.test()
-        mpi.bcast("go")
+        try:
+            for timeout in (0, 0.001):
+                with pytest.raises(
+                    pycoll.TimeoutError, match=r"^rank 0: all_reduce .* not done after .* rank \d"
+                ):
+                    work.wait(timeout)
+            with pytest.raises(TimeoutError):  # Python's own, too
+                work.wait(0)
+            assert not work.test()
+        finally:
+            mpi.bcast("go")
     else:
         mpi.bcast(None)
         work = comm.all_reduce(array, algorithm="ring", async_op=True)
@@ -220,11 +225,11 @@ def test_arrays_live_as_long_as_their_operations(
     alive = weakref.ref(array)
     work = comm.all_gather(array, async_op=True)
     del array
-    gc.collect()
-    assert alive() is not None
+    was_alive = alive() is not None
     noise = [np.full(50_000, 77) for _ in range(20)]  # would take over memory that was freed
     mpi.bcast("go")
     np.testing.assert_array_equal(work.wait(), np.repeat(np.arange(comm.size), 50_000))
+    assert was_alive
     assert alive() is None
     assert noise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,15 +22,22 @@ from mpi4py import MPI
 
 import pycoll
 
-Cases = Iterator[tuple[str, int, dict[str, int]]]
+Form = Literal["in place", "separate"]
 
 
-def cases(dtype: str, size: int) -> Cases:
-    """Operations, lengths and options; one length is cut into many chunks, some of them uneven."""
-    for op in ops_of(dtype):
-        for count in counts_for(size):
-            yield op, count, {}
-        yield op, 3001, {"chunk_bytes": 500}
+def cases(dtype: str, size: int) -> Iterator[tuple[str, int, Form, dict[str, int]]]:
+    """Operations, lengths, forms and options.
+
+    Every operation comes in both forms, and so does every length. One length is cut into many
+    chunks, some of them uneven.
+    """
+    for first, op in enumerate(ops_of(dtype)):
+        lengths = [
+            *((count, {}) for count in counts_for(size)),
+            (3001, {"chunk_bytes": 130 * DTYPES[dtype].itemsize}),
+        ]
+        for number, (count, options) in enumerate(lengths):
+            yield op, count, ("in place", "separate")[(first + number) % 2], options
 
 
 def repeated(call: Callable[[], np.ndarray], dtype: str, what: object) -> np.ndarray:
@@ -50,27 +58,23 @@ def test_all_reduce(
 ) -> None:
     """Right, the same bits on all ranks and in every run; only in place changes the argument."""
     same = SameBits()
-    for op, count, options in cases(dtype, comm.size):
+    for op, count, form, options in cases(dtype, comm.size):
         mine = contributions(dtype, op, count, comm.size)[comm.rank]
-        what = (algorithm, dtype, op, count)
 
-        def in_place(mine=mine, op=op, options=options) -> np.ndarray:
-            array = mine.copy()
-            assert comm.all_reduce(array, op=op, algorithm=algorithm, **options) is array
-            return array
-
-        def separate(mine=mine, op=op, options=options) -> np.ndarray:
-            array, out = mine.copy(), np.zeros_like(mine)
-            result = comm.all_reduce(array, out, op=op, algorithm=algorithm, **options)
+        def call(mine=mine, op=op, form=form, options=options) -> np.ndarray:
+            array, other = mine.copy(), np.zeros_like(mine)
+            out = array if form == "in place" else other
+            given = None if form == "in place" else other
+            result = comm.all_reduce(array, given, op=op, algorithm=algorithm, **options)
             assert result is out
-            assert bits(array) == bits(mine)
+            assert out is array or bits(array) == bits(mine)
             return out
 
-        for form in (in_place, separate):
-            result = repeated(form, dtype, what)
-            if comm.rank == 0:  # the others have the same bits
-                reduction(dtype, op, count, comm.size).require(result, (*what, form.__name__))
-            same.add(result)
+        what = (algorithm, dtype, op, count, form)
+        result = repeated(call, dtype, what)
+        if comm.rank == 0:  # the others have the same bits
+            reduction(dtype, op, count, comm.size).require(result, what)
+        same.add(result)
     same.require(mpi)
 
 
@@ -78,54 +82,47 @@ def test_all_reduce(
 @pytest.mark.parametrize("algorithm", algorithms_of("reduce"))
 def test_reduce(comm: pycoll.Communicator, algorithm: str, dtype: str) -> None:
     """Right at every root, the same in every run; arrays of other ranks stay as they are."""
-    for number, (op, count, options) in enumerate(cases(dtype, comm.size)):
+    for number, (op, count, form, options) in enumerate(cases(dtype, comm.size)):
         root = number % comm.size
         mine = contributions(dtype, op, count, comm.size)[comm.rank]
-        what = (algorithm, dtype, op, count, root)
 
-        def in_place(mine=mine, op=op, options=options, root=root) -> np.ndarray:
-            array = mine.copy()
-            result = comm.reduce(array, root=root, op=op, algorithm=algorithm, **options)
-            assert result is (array if comm.rank == root else None)
-            return array
-
-        def separate(mine=mine, op=op, options=options, root=root) -> np.ndarray:
-            array, out = mine.copy(), np.zeros_like(mine)
-            result = comm.reduce(array, out, root=root, op=op, algorithm=algorithm, **options)
-            assert result is (out if comm.rank == root else None)
-            assert bits(array) == bits(mine)
+        def call(mine=mine, op=op, form=form, options=options, root=root) -> np.ndarray:
+            array, other = mine.copy(), np.zeros_like(mine)
+            out = array if form == "in place" else other
+            given = None if form == "in place" else other
+            result = comm.reduce(array, given, root=root, op=op, algorithm=algorithm, **options)
+            if comm.rank == root:
+                assert result is out
+                assert out is array or bits(array) == bits(mine)
+            else:
+                assert result is None
+                assert bits(array) == bits(mine)
+                assert not other.any()
             return out
 
-        for form, untouched in ((in_place, mine), (separate, np.zeros_like(mine))):
-            result = repeated(form, dtype, what)
-            if comm.rank == root:
-                reduction(dtype, op, count, comm.size).require(result, (*what, form.__name__))
-            else:
-                assert bits(result) == bits(untouched), what
+        what = (algorithm, dtype, op, count, form, root)
+        result = repeated(call, dtype, what)
+        if comm.rank == root:
+            reduction(dtype, op, count, comm.size).require(result, what)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("algorithm", algorithms_of("reduce_scatter"))
 def test_reduce_scatter(comm: pycoll.Communicator, algorithm: str, dtype: str) -> None:
     """Rank r gets the r-th part, in an array of its own or in its own part of the argument."""
-    for op, count, options in cases(dtype, comm.size):
+    for op, count, form, options in cases(dtype, comm.size):
         total = count * comm.size
         mine = contributions(dtype, op, total, comm.size)[comm.rank]
         own = slice(comm.rank * count, (comm.rank + 1) * count)
-        expected = reduction(dtype, op, total, comm.size).part(own.start, own.stop)
-        what = (algorithm, dtype, op, count)
 
-        def given(mine=mine, op=op, options=options, own=own) -> np.ndarray:
-            array, out = mine.copy(), np.zeros_like(mine[own])
+        def call(mine=mine, op=op, form=form, options=options, own=own) -> np.ndarray:
+            array = mine.copy()
+            out = array[own] if form == "in place" else np.zeros_like(mine[own])
             result = comm.reduce_scatter(array, out, op=op, algorithm=algorithm, **options)
             assert result is out
-            assert bits(array) == bits(mine)
+            assert form == "in place" or bits(array) == bits(mine)
             return out
 
-        def in_place(mine=mine, op=op, options=options, own=own) -> np.ndarray:
-            array = mine.copy()
-            comm.reduce_scatter(array, array[own], op=op, algorithm=algorithm, **options)
-            return array[own]
-
-        for form in (given, in_place):
-            expected.require(repeated(form, dtype, what), (*what, form.__name__))
+        what = (algorithm, dtype, op, count, form)
+        expected = reduction(dtype, op, total, comm.size).part(own.start, own.stop)
+        expected.require(repeated(call, dtype, what), what)

@@ -17,10 +17,9 @@ def at_one_rank(value: float, others: float, ranks: int) -> np.ndarray:
     return np.where(np.eye(ranks, dtype=bool), value, others)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("algorithm", REDUCTIONS)
 def test_nan_and_infinities_propagate(
-    comm: pycoll.Communicator, mpi: MPI.Intracomm, algorithm: str, dtype: str
+    comm: pycoll.Communicator, mpi: MPI.Intracomm, algorithm: str
 ) -> None:
     """One NaN or infinity at any rank shows as in NumPy; all ranks get the same NaN."""
     size, same = comm.size, SameBits()
@@ -32,61 +31,60 @@ def test_nan_and_infinities_propagate(
             at_one_rank(np.inf, -np.inf, size),
             at_one_rank(np.nan, np.inf, size),
             at_one_rank(0, np.inf, size),
-            at_one_rank(-0.0, 5, size),
+            at_one_rank(-0.0, 2, size),
         ],
         axis=1,
     )
     folds = {"sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum}
     for op, fold in folds.items():
-        array = values[comm.rank].astype(DTYPES[dtype])
-        comm.all_reduce(array, op=op, algorithm=algorithm)
         with np.errstate(invalid="ignore"):
             expected = fold.reduce(values, axis=0)
-        np.testing.assert_array_equal(array.astype(np.float64), expected, op)
-        same.add(array)
+        for dtype in FLOATS:
+            array = values[comm.rank].astype(DTYPES[dtype])
+            comm.all_reduce(array, op=op, algorithm=algorithm)
+            np.testing.assert_array_equal(array.astype(np.float64), expected, f"{op} of {dtype}")
+            same.add(array)
     same.require(mpi)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("algorithm", REDUCTIONS)
-def test_which_nan_does_not_depend_on_the_rank(
-    comm: pycoll.Communicator, mpi: MPI.Intracomm, algorithm: str, dtype: str
-) -> None:
-    """NaNs of any sign and payload, a different one on each rank, give the same bits on all."""
-    width = DTYPES[dtype].itemsize
-    quiet = {"float16": 0x7E00, "bfloat16": 0x7FC0, "float32": 0x7FC00000}.get(
-        dtype, 0x7FF8000000000000
-    )
-    sign = (comm.rank % 2) << (8 * width - 1)
-    raw = np.full(5, quiet | sign | (comm.rank + 1), f"u{width}")
-    same = SameBits()
-    for op in ("sum", "prod", "min", "max", "avg"):
-        array = raw.view(DTYPES[dtype]).copy()
-        comm.all_reduce(array, op=op, algorithm=algorithm)
-        assert np.isnan(array.astype(np.float64)).all()
-        same.add(array)
-    same.require(mpi)
+def test_there_is_one_nan(comm: pycoll.Communicator, algorithm: str) -> None:
+    """NaNs of any sign and payload, a different one on each rank, become the same quiet NaN."""
+    if comm.size == 1:
+        pytest.skip("one rank folds nothing")
+    quiet = {
+        "float16": 0x7E00,
+        "bfloat16": 0x7FC0,
+        "float32": 0x7FC00000,
+        "float64": 0x7FF8000000000000,
+    }
+    for dtype in FLOATS:
+        width = DTYPES[dtype].itemsize
+        sign = (comm.rank % 2) << (8 * width - 1)
+        raw = np.full(5, quiet[dtype] | sign | (comm.rank + 1), f"u{width}")
+        for op in ("sum", "prod", "min", "max", "avg"):
+            array = raw.view(DTYPES[dtype]).copy()
+            comm.all_reduce(array, op=op, algorithm=algorithm)
+            assert set(array.view(raw.dtype)) == {quiet[dtype]}, (op, dtype)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("algorithm", REDUCTIONS)
-def test_denormals_are_not_flushed(comm: pycoll.Communicator, algorithm: str, dtype: str) -> None:
+def test_denormals_are_not_flushed(comm: pycoll.Communicator, algorithm: str) -> None:
     """Sums of denormal numbers are exact."""
     unit = 1 << np.arange(4)  # in the last place: as an integer, the number itself
-    raw = unit.astype(f"u{DTYPES[dtype].itemsize}")
-    array = raw.view(DTYPES[dtype]).copy()
-    comm.all_reduce(array, algorithm=algorithm)
-    np.testing.assert_array_equal(array.view(raw.dtype), unit * comm.size)
+    for dtype in FLOATS:
+        raw = unit.astype(f"u{DTYPES[dtype].itemsize}")
+        array = raw.view(DTYPES[dtype]).copy()
+        comm.all_reduce(array, algorithm=algorithm)
+        np.testing.assert_array_equal(array.view(raw.dtype), unit * comm.size, dtype)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("algorithm", REDUCTIONS)
-def test_signed_zeros(comm: pycoll.Communicator, algorithm: str, dtype: str) -> None:
+def test_signed_zeros(comm: pycoll.Communicator, algorithm: str) -> None:
     """-0 is below 0; a sum is -0 only when all are; a product has the product of the signs."""
     size = comm.size
     all_negative = np.full((size, 1), -0.0)
     values = np.concatenate([all_negative, at_one_rank(-0.0, 0.0, size)], axis=1)
-    mine = values[comm.rank].astype(DTYPES[dtype])
     mixed = [size == 1] * size  # columns with both signs, unless there is one rank only
     for op, negative in {
         "sum": [True, *mixed],
@@ -94,24 +92,24 @@ def test_signed_zeros(comm: pycoll.Communicator, algorithm: str, dtype: str) -> 
         "max": [True, *mixed],
         "prod": [size % 2 == 1] + [True] * size,
     }.items():
-        array = mine.copy()
-        comm.all_reduce(array, op=op, algorithm=algorithm)
-        wide = array.astype(np.float64)
-        assert (wide == 0).all()
-        np.testing.assert_array_equal(np.signbit(wide), negative, op)
+        for dtype in FLOATS:
+            array = values[comm.rank].astype(DTYPES[dtype])
+            comm.all_reduce(array, op=op, algorithm=algorithm)
+            wide = array.astype(np.float64)
+            assert (wide == 0).all()
+            np.testing.assert_array_equal(np.signbit(wide), negative, f"{op} of {dtype}")
 
 
-@pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("algorithm", REDUCTIONS)
-def test_integers_wrap_around(comm: pycoll.Communicator, algorithm: str, dtype: str) -> None:
+def test_integers_wrap_around(comm: pycoll.Communicator, algorithm: str) -> None:
     """The largest and smallest numbers of all ranks, summed and multiplied, wrap as NumPy's do."""
-    limits = np.iinfo(dtype)
-    values = np.array([limits.max, limits.min, limits.max - 1, 1], dtype)
-    for op, fold in {"sum": np.add, "prod": np.multiply}.items():
-        expected = fold.reduce(np.tile(values, (comm.size, 1)), axis=0, dtype=values.dtype)
-        np.testing.assert_array_equal(
-            comm.all_reduce(values.copy(), op=op, algorithm=algorithm), expected
-        )
+    for dtype in INTEGERS:
+        limits = np.iinfo(dtype)
+        values = np.array([limits.max, limits.min, limits.max - 1, 1], dtype)
+        for op, fold in {"sum": np.add, "prod": np.multiply}.items():
+            expected = fold.reduce(np.tile(values, (comm.size, 1)), axis=0, dtype=values.dtype)
+            result = comm.all_reduce(values.copy(), op=op, algorithm=algorithm)
+            np.testing.assert_array_equal(result, expected, f"{op} of {dtype}")
 
 
 def test_average_of_integers_is_cut_off_towards_zero(comm: pycoll.Communicator) -> None:

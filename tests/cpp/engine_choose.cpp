@@ -1,0 +1,156 @@
+// Which algorithm and chunk length a call gets: the same on every rank.
+
+#include <array>
+#include <cmath>
+#include <random>
+
+#include "check.hpp"
+#include "engine/choose.hpp"
+
+namespace pycoll::test {
+namespace {
+
+constexpr CostModel model{.intra_node = {1.5e-6, 2e-10},
+                          .inter_node = {15e-6, 4e-10},
+                          .gamma = 1e-10,
+                          .copy = 1e-10,
+                          .ranks_per_node = 0,
+                          .cores_per_node = 0};
+
+bool is_block_wise(Collective collective) {
+    return collective != Collective::all_reduce && collective != Collective::reduce &&
+           collective != Collective::broadcast && collective != Collective::barrier;
+}
+
+const Test all_alike("choose: ranks that know different things choose alike", [] {
+    std::mt19937_64 random(1);
+    for (int round = 0; round < 300; ++round) {
+        Request request{.collective = static_cast<Collective>(round % collective_names.size()),
+                        .size = 1 + static_cast<int>(random() % 10),
+                        .count = random() % (std::uint64_t{1} << (random() % 24))};
+        if (request.collective == Collective::barrier) request.count = 0;
+        const bool with_counts = is_block_wise(request.collective) && random() % 2 == 0;
+        const bool to_all = request.collective == Collective::all_to_all;
+        const auto draw_counts = [&] {
+            std::vector<std::uint64_t> counts(static_cast<std::size_t>(request.size));
+            for (std::uint64_t& count : counts) count = random() % 1000;
+            return counts;
+        };
+        if (with_counts) request.counts = draw_counts();
+        request.root = static_cast<int>(random() % static_cast<unsigned>(request.size));
+        const auto choice_of = [&](int rank) {
+            Request own = request;
+            own.rank = rank;
+            own.in_place = random() % 2 == 0;
+            if (to_all && with_counts) {
+                own.counts = draw_counts();
+                own.recv_counts = draw_counts();
+            }
+            return choose(own, 4, model, "auto", 0);
+        };
+        const Choice first = choice_of(0);
+        for (int rank = 1; rank < request.size; ++rank) {
+            const Choice choice = choice_of(rank);
+            check(choice.algorithm == first.algorithm && choice.chunk == first.chunk,
+                  std::string(name(request.collective)) + ": ranks disagree");
+        }
+        check(!with_counts || first.algorithm->takes_counts, "does not take counts");
+    }
+});
+
+const Test by_length("choose: few messages for short vectors, few bytes and chunks for long ones", [] {
+    const auto chosen = [](std::uint64_t bytes) {
+        return choose({.collective = Collective::all_reduce, .size = 8, .count = bytes / 4}, 4,
+                      model, "auto", 0);
+    };
+    check_equal(chosen(8).algorithm->name, "recursive_doubling");
+    check_equal(chosen(8).chunk, std::uint64_t{0});
+    for (const std::uint64_t bytes : {std::uint64_t{16} << 20, std::uint64_t{8} << 30}) {
+        const Choice choice = chosen(bytes);
+        check(choice.algorithm->name == "ring" || choice.algorithm->name == "rabenseifner",
+              "got " + std::string(choice.algorithm->name));
+        check(choice.chunk > 0 && choice.chunk * 4 <= std::uint64_t{1} << 20, "no such chunks");
+    }
+});
+
+const Test extrapolated("choose: a long call is predicted from two short ones, within 10%", [] {
+    for (const std::string_view name : {"ring", "double_tree"}) {
+        const Request shared{.collective = Collective::all_reduce, .size = 6,
+                             .count = std::uint64_t{16} << 20};
+        for (const Candidate& candidate : candidates(shared, 4, model)) {
+            if (candidate.choice.algorithm->name != name) continue;
+            std::vector<Schedule> schedules;
+            Request request = shared;
+            request.chunk = candidate.choice.chunk;
+            for (request.rank = 0; request.rank < request.size; ++request.rank) {
+                schedules.push_back(candidate.choice.algorithm->build(request));
+            }
+            const double walked = price(schedules, 4, model).seconds;
+            check(std::abs(candidate.seconds - walked) < 0.1 * walked,
+                  std::string(name) + ": " + std::to_string(candidate.seconds) + " instead of " +
+                      std::to_string(walked));
+        }
+    }
+});
+
+const Test many_ranks("choose: more ranks than can be priced go by a rule of thumb", [] {
+    struct Expected {
+        Collective collective;
+        std::string_view for_short, for_long;
+    };
+    constexpr std::array all = {
+        Expected{Collective::all_reduce, "recursive_doubling", "rabenseifner"},
+        Expected{Collective::reduce, "binomial", "binary_tree"},
+        Expected{Collective::broadcast, "binomial", "scatter_all_gather"},
+        Expected{Collective::reduce_scatter, "ring", "ring"},
+        Expected{Collective::all_gather, "bruck", "ring"},
+        Expected{Collective::gather, "binomial", "linear"},
+        Expected{Collective::scatter, "binomial", "linear"},
+        Expected{Collective::all_to_all, "bruck", "pairwise"},
+        Expected{Collective::barrier, "dissemination", "dissemination"},
+    };
+    for (const Expected& expected : all) {
+        const auto best = [&](std::uint64_t count) {
+            return candidates({.collective = expected.collective, .size = 1000, .count = count}, 4,
+                              model)
+                .front();
+        };
+        check_equal(best(10).choice.algorithm->name, expected.for_short);
+        check_equal(best(1 << 20).choice.algorithm->name, expected.for_long);
+        check(std::isnan(best(10).seconds), "nobody walked through 1000 ranks");
+        check_equal(best(1 << 20).choice.chunk,
+                    std::uint64_t{best(1 << 20).choice.algorithm->pipelined ? 16U << 10 : 0U},
+                    "elements of 64 KiB");
+    }
+});
+
+const Test by_name("choose: an algorithm and a chunk length may be given", [] {
+    const Request request{.collective = Collective::all_reduce, .size = 4, .count = 1 << 20};
+    Choice choice = choose(request, 4, model, "double_tree", 0);
+    check_equal(choice.algorithm->name, "double_tree");
+    check(choice.chunk > 0, "not cut");
+    check_equal(choose(request, 4, model, "double_tree", 4000).chunk, std::uint64_t{1000});
+    check_equal(choose(request, 4, model, "double_tree", 3).chunk, std::uint64_t{1});
+    choice = choose({.collective = Collective::barrier, .size = 4}, 1, model, "dissemination", 7);
+    check_equal(choice.chunk, std::uint64_t{0}, "nothing to cut");
+});
+
+const Test refusals("choose: what cannot be done is refused, with what can", [] {
+    const Request request{.collective = Collective::all_gather, .size = 3, .count = 1};
+    for (const std::string_view known : {"'telepathy'", "there are: ", "ring", "bruck"}) {
+        check_throws<std::invalid_argument>(
+            [&] { (void)choose(request, 4, model, "telepathy", 0); }, known);
+    }
+    Request counted{.collective = Collective::all_to_all, .size = 2};
+    counted.counts = {1, 2};
+    counted.recv_counts = {1, 2};
+    check_throws<std::invalid_argument>([&] { (void)choose(counted, 4, model, "bruck", 0); },
+                                        "'bruck' does not take counts; use 'auto'");
+    check_equal(choose(counted, 4, model, "auto", 0).algorithm->name, "pairwise");
+    counted.collective = Collective::all_reduce;
+    check_throws<std::invalid_argument>([&] { (void)choose(counted, 4, model, "auto", 0); },
+                                        "all_reduce does not take counts");
+});
+
+}  // namespace
+}  // namespace pycoll::test

@@ -1,0 +1,12 @@
+#pragma once
+
+namespace pycoll::test {
+
+/// Is this a build with a sanitizer, which takes 10 to 20 times as long?
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool is_sanitized = true;
+#else
+inline constexpr bool is_sanitized = false;
+#endif
+
+}  // namespace pycoll::test

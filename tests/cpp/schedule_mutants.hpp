@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "schedule/schedule.hpp"
+
+namespace pycoll::test {
+
+/// One broken (or merely changed) schedule.
+struct Mutant {
+    std::string change;
+    Schedule schedule;
+    /// It cannot mean the same as before. For the others, brute force decides.
+    bool is_wrong;
+};
+
+/// Calls `visit` with every mutant of step `i`: the step dropped, with other peers, other slices,
+/// fewer dependencies, another kind of fold, twice, and swapped with steps that wait for it.
+void visit_mutants(const Schedule& original, std::uint32_t i,
+                   const std::function<void(const Mutant&)>& visit);
+
+}  // namespace pycoll::test
