@@ -11,6 +11,7 @@ MPI    ?= mpich
 RANKS  ?= 8
 ARGS   ?=
 PYTHON ?= python3
+JOBS   ?= $(shell nproc)
 
 VENV := .venv$(if $(filter mpich,$(MPI)),,-$(MPI))
 BIN  := $(VENV)/bin
@@ -52,9 +53,9 @@ test: test-core test-python
 
 # The C++ core without MPI: plain, and under the sanitizers.
 test-core:
-	$(MAKE) -C tests/cpp test
-	$(MAKE) -C tests/cpp test SANITIZE=address
-	$(MAKE) -C tests/cpp test SANITIZE=thread
+	$(MAKE) -C tests/cpp -j$(JOBS) test
+	$(MAKE) -C tests/cpp -j$(JOBS) test SANITIZE=address
+	$(MAKE) -C tests/cpp -j$(JOBS) test SANITIZE=thread
 
 test-python: install
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)

@@ -90,7 +90,7 @@ def draw(reports: list[Report], command: str, path: Path) -> None:
     left.set_ylabel("time (µs)")
     right.set_yscale("log", base=2)
     right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    right.set_ylabel(f"time of pycoll / time of {environment['mpi']}: below 1 pycoll is faster")
+    right.set_ylabel(f"time of pycoll / time of {environment['mpi']}")
     for axes in (left, right):
         sizes = [record["size"] for record in reports[0]["results"]]
         axes.set_xscale("log", base=2)
@@ -103,50 +103,45 @@ def draw(reports: list[Report], command: str, path: Path) -> None:
         axes.legend(frameon=False, fontsize=9)
     figure.suptitle(f"all_reduce, float32 sum, in place: pycoll and {environment['mpi']}")
     lines = textwrap.wrap(
-        f"{environment['cores']} cores ({environment['processor']}), one node; bands: quartiles "
-        f"over rounds; dotted: {PROMISE}. {environment['date'][:10]}. Made by: {command}",
+        f"{environment['cores']} cores ({environment['processor']}), one node, "
+        f"{environment['date'][:10]}. Right: below 1 pycoll is faster; bands: quartiles over rounds; "
+        f"dotted: {PROMISE}. Made by: {command}",
         170,
     )
-    figure.tight_layout(rect=(0, 0.02 + 0.03 * len(lines), 1, 1))
+    figure.tight_layout(rect=(0, 0.02 + 0.025 * len(lines), 1, 1))
     figure.text(0.01, 0.015, "\n".join(lines), fontsize=7.5, color="0.35", family="monospace")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
 def tabulate(reports: list[Report], command: str) -> str:
-    """Return a Markdown table: a row for each size, columns for each number of ranks."""
+    """Return Markdown tables: one for each number of ranks, a row for each size."""
     environment = reports[0]["environment"]
     mpi = environment["mpi"]
-    header = ["size"]
+    lines = [
+        f"all_reduce, float32 sum, in place. pycoll {environment['pycoll']} over "
+        f"{environment['transport']}, {mpi}; {environment['cores']} cores "
+        f"({environment['processor']}), {environment['date'][:10]}. Made by `{command}`. Ratio: "
+        "median (quartiles) over rounds of pycoll's time over the MPI library's.",
+    ]
     for report in reports:
-        ranks = report["environment"]["ranks"]
-        header += [f"{ranks} ranks: pycoll (µs)", f"{mpi} (µs)", "ratio", "algorithm"]
-    lines = ["| " + " | ".join(header) + " |", "|---:" + "|---:|---:|---:|---" * len(reports) + "|"]
-    for records in zip(*(report["results"] for report in reports), strict=True):
-        cells = [format_bytes(records[0]["size"])]
-        for record in records:
+        header = f"| {report['environment']['ranks']} ranks | pycoll (µs) | {mpi} (µs) "
+        lines += ["", header + "| ratio | algorithm |", "|---:|---:|---:|---:|---|"]
+        for record in report["results"]:
             chunk = record["chunk_bytes"]
             in_chunks = f" / {format_bytes(chunk)}" if chunk else ""
             ratio = record["ratio"]
-            cells += [
-                f"{record['time']:.4g}",
-                f"{record['mpi']['time']:.4g}",
-                f"**{ratio['median']:.2f}** ({ratio['low']:.2f}-{ratio['high']:.2f})",
-                record["algorithm"] + in_chunks,
-            ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(
-        [
-            f"all_reduce, float32 sum, in place. pycoll {environment['pycoll']} over "
-            f"{environment['transport']}, {mpi}; {environment['cores']} cores "
-            f"({environment['processor']}), {environment['date'][:10]}.",
-            f"Made by `{command}`. Ratio: median (quartiles) over rounds of pycoll's time over the "
-            "MPI library's.",
-            "",
-            *lines,
-            "",
-        ]
-    )
+            lines.append(
+                f"| {format_bytes(record['size'])} "
+                f"| {_rounded(record['time'])} | {_rounded(record['mpi']['time'])} "
+                f"| **{ratio['median']:.2f}** ({ratio['low']:.2f}-{ratio['high']:.2f}) "
+                f"| {record['algorithm']}{in_chunks} |"
+            )
+    return "\n".join([*lines, ""])
+
+
+def _rounded(microseconds: float) -> str:
+    return f"{microseconds:.0f}" if microseconds >= 100 else f"{microseconds:.3g}"
 
 
 def broken_promises(reports: list[Report]) -> list[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pycoll import _core
-from pycoll._core import _loading
 from pycoll.__main__ import main
+from pycoll._core import _loading
 from pycoll.inspection import inspect_installation
 
 
@@ -43,7 +43,7 @@ def test_plan_says_what_a_call_does_and_costs(capsys: pytest.CaptureFixture[str]
     assert "Patarasuk and Yuan 2009" in text
     assert "busbw" in text
     assert "1.75 MiB sent" in text
-    assert "alpha 1.5 µs per message" in text
+    assert "alpha 2.5 µs per message" in text
     assert "rank 0 of 8" in text
     assert "rank 1 of 8" not in text
     assert "--rank R shows those of another one" in text
@@ -191,13 +191,19 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         timeout=60,
         check=False,
     )
+
+
 def test_info_works_without_a_native_core(tmp_path: Path) -> None:
     """A copy of the package in which the core was not built."""
     package = Path(_loading.__file__).parent.parent
     shutil.copytree(package, tmp_path / "pycoll", ignore=shutil.ignore_patterns("*.so"))
     done = subprocess.run(
         [sys.executable, "-m", "pycoll", "info"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 1, done.stderr
     assert "PROBLEM: pycoll has no native core here" in done.stdout

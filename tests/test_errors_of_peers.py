@@ -55,11 +55,11 @@ print(heard, flush=True)
 MPI.COMM_WORLD.Barrier()
 if rank == 0:
     print("all ranks heard", flush=True)
-MPI.COMM_WORLD.Barrier()
-os._exit(0)  # MPI would wait for the messages that met no others
 """
 
 
+# Short messages only: of one above its eager limit of 4 KiB that does not fit, Open MPI 5 reports
+# the error, but has written all of it already, whatever lies behind the receiver's memory.
 @pytest.mark.parametrize(
     ("call", "kinds"),
     [
@@ -68,7 +68,7 @@ os._exit(0)  # MPI would wait for the messages that met no others
         ("comm.broadcast(np.ones(20 if rank == 0 else 10))", "CollectiveError"),
         ("comm.all_gather(np.ones(1 + rank), np.ones((1 + rank) * size))", "CollectiveError"),
         ("comm.all_reduce(np.ones(4, np.float32 if rank else np.float64))", "CollectiveError"),
-        ("comm.barrier() if rank else comm.all_reduce(np.ones(1000))", "CollectiveError"),
+        ("comm.barrier() if rank else comm.all_reduce(np.ones(100))", "CollectiveError"),
     ],
 )
 def test_calls_that_do_not_match(mpirun: Mpirun, call: str, kinds: str) -> None:
@@ -124,8 +124,6 @@ def test_after_a_failure_the_communicator_is_refused_and_others_work(mpirun: Mpi
             again = pycoll.Communicator()
             assert (again.all_reduce(np.ones(3)) == 2).all()
             print("went on", flush=True)
-            MPI.COMM_WORLD.Barrier()
-            os._exit(0)  # MPI would wait for the messages of the failed communicator
             """
         ),
         env={"PYCOLL_TIMEOUT": "1"},
@@ -158,8 +156,6 @@ def test_memory_of_a_failed_call_is_never_reused(mpirun: Mpirun) -> None:
                 while not work.test():
                     MPI.COMM_WORLD.Iprobe()
                 MPI.COMM_WORLD.send(None, 0)
-            MPI.COMM_WORLD.Barrier()
-            os._exit(0)
             """
         ),
         env={"PYCOLL_TIMEOUT": "2"},

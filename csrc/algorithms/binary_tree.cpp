@@ -2,9 +2,10 @@
 // work at once.
 //
 // Cost with c chunks: (2 log2 p + 2c) (alpha + N/c beta), plus as much gamma for the folds: an
-// inner node receives (or sends) every chunk for two children. Source: Sanders, Speck and Traeff
-// 2009, Two-tree algorithms for full bandwidth broadcast, reduction and scan, Parallel Computing
-// 35(12), introduction (pipelined binary trees).
+// inner node receives (or sends) every chunk for two children.
+//
+// Source: Sanders, Speck and Traeff 2009, Two-tree algorithms for full bandwidth broadcast,
+// reduction and scan, Parallel Computing 35(12), introduction (pipelined binary trees).
 #include <array>
 
 #include "algorithms/families.hpp"

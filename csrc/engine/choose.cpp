@@ -46,8 +46,8 @@ double seconds(const Choice& choice, const Request& shared, std::size_t element_
     const double longer = walk(choice, request, element_size, model);
     request.count = enough / 2;
     const double shorter = walk(choice, request, element_size, model);
-    const double extra = static_cast<double>(shared.count - enough);
-    return longer + (longer - shorter) / static_cast<double>(enough / 2) * extra;
+    const double per_element = (longer - shorter) / static_cast<double>(enough - request.count);
+    return longer + per_element * static_cast<double>(shared.count - enough);
 }
 
 /// The choice of a chunk where nothing is priced: the smallest, unless they are too many to be worth

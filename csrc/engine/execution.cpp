@@ -173,11 +173,10 @@ std::string Execution::waits_for() const {
     constexpr int most = 3;
     std::string text;
     int listed = 0;
-    for (std::size_t c = 0; c < channels_.size(); ++c) {
-        const std::uint32_t under_way = channels_[c].under_way;
+    for (const auto& [next, under_way] : channels_) {
         if (under_way == 0) continue;
         if (listed++ == most) return text + ", ...";
-        const Plan::PlanStep& step = plan_->steps()[plan_->channel_steps()[channels_[c].next - 1]];
+        const Plan::PlanStep& step = plan_->steps()[plan_->channel_steps()[next - 1]];
         const std::string peer = "rank " + std::to_string(step.peer);
         const std::string messages =
             under_way == 1 ? "a message" : std::to_string(under_way) + " messages";

@@ -66,7 +66,7 @@ private:
         try {
             thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
             thread_of_ = getpid();
-        } catch (const std::system_error&) {
+        } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
             // No more threads to be had: operations move while somebody waits, and the next
             // watch() tries again.
         }

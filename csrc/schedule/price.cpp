@@ -29,7 +29,7 @@ public:
           model_(model),
           slowdown_(slowdown(schedules.size(), model)),
           busy_(schedules.size()) {
-        if (messages_.mismatch()) throw std::invalid_argument(*messages_.mismatch());
+        if (const auto& why = messages_.mismatch()) throw std::invalid_argument(*why);
         for (const Schedule& schedule : schedules) timeline.emplace_back(schedule.steps.size());
     }
 

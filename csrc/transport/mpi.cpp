@@ -25,6 +25,10 @@ void require(int code, const char* what) {
 
 MpiTransport::MpiTransport(MPI_Comm comm, std::size_t message_bytes)
     : comm_(comm), message_bytes_(message_bytes) {
+    if (message_bytes < 1 || message_bytes > max_message_bytes) {
+        throw std::invalid_argument("message_bytes is " + std::to_string(message_bytes) +
+                                    "; it must be from 1 to " + std::to_string(max_message_bytes));
+    }
     // Failures come back as codes; MPI's default would end the job.
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);

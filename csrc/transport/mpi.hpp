@@ -16,7 +16,8 @@ public:
     static constexpr std::size_t max_message_bytes = std::size_t{1} << 30;
 
     /// Takes over `comm`, on which nobody else may send point-to-point messages, and frees it in
-    /// the end. Longer messages than `message_bytes` are cut.
+    /// the end. Longer messages than `message_bytes`, the same on all ranks, are cut. Throws
+    /// std::invalid_argument unless that is from 1 to max_message_bytes.
     explicit MpiTransport(MPI_Comm comm, std::size_t message_bytes = max_message_bytes);
     ~MpiTransport() override;
 

@@ -4,7 +4,6 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
-
 COLLECTIVES: list[str]
 REDUCE_OPS: list[str]
 DTYPE_SIZES: dict[str, int]

@@ -175,6 +175,8 @@ def parse_options(arguments: Sequence[str], ranks: int) -> Options:
         raise OptionError(str(error)) from None
     if any(chunks) and name not in WITH_CHUNK:
         raise OptionError(f"{name} is not pipelined: --chunk does not apply")
+    if given.plot is not None and name == "barrier":
+        raise OptionError("barrier has no sizes to plot: leave out --plot")
     dtypes = _dtypes(given.datatype)
     return Options(
         collective=name,

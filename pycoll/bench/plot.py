@@ -128,23 +128,21 @@ def _title(measurements: Sequence[Measurement]) -> str:
     operation = measurements[0].operation
     dtypes = {measurement.operation.dtype for measurement in measurements}
     ops = {measurement.operation.op for measurement in measurements}
-    words = [operation.collective]
-    if len(dtypes) == 1 and operation.collective != "barrier":
-        words.append(operation.dtype)
+    words = [operation.dtype] if len(dtypes) == 1 else []
     if len(ops) == 1 and operation.op is not None:
         words.append(operation.op)
-    return f"{', '.join(words)} on {measurements[0].ranks} ranks"
+    details = f" ({', '.join(words)})" if words else ""
+    return f"{operation.collective}{details} on {measurements[0].ranks} ranks"
 
 
 def _scale(axes: Any, sizes: Sequence[int]) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("size")
-    if min(sizes) > 0:
-        axes.set_xscale("log", base=2)
-        every = -(-len(sizes) // 8)  # at most 8 labels are readable
-        ticks = sizes[::every]
-        axes.set_xticks(ticks, [format_bytes(size) for size in ticks])
-        axes.minorticks_off()
+    axes.set_xscale("log", base=2)
+    every = -(-len(sizes) // 8)  # at most 8 labels are readable
+    ticks = sizes[::every]
+    axes.set_xticks(ticks, [format_bytes(size) for size in ticks])
+    axes.minorticks_off()
     axes.grid(True, which="major", color="0.88")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -153,5 +151,5 @@ def _sign(figure: Any, environment: dict[str, Any]) -> None:
     """Say in small print where the figures come from."""
     text = f"{machine_line(environment)}, {environment['date'][:10]}\n{environment['command']}"
     lines = [piece for line in text.split("\n") for piece in textwrap.wrap(line, 170)]
-    figure.tight_layout(rect=(0, 0.035 + 0.03 * len(lines), 1, 1))
+    figure.tight_layout(rect=(0, 0.02 + 0.025 * len(lines), 1, 1))
     figure.text(0.01, 0.015, "\n".join(lines), fontsize=7.5, color="0.35", family="monospace")

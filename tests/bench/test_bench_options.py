@@ -86,6 +86,7 @@ def test_several_algorithms_and_chunks() -> None:
         (["all_reduce", "--rounds", "0"], "'0' is not a whole number from 1"),
         (["all_reduce", "--algorithm", "magic"], "all_reduce has no algorithm 'magic'"),
         (["barrier", "--algorithm", "all"], "no choice of algorithm"),
+        (["barrier", "--plot", "x.png"], "no sizes to plot"),
         (["gather", "--chunk", "64K"], "not pipelined"),
         (["all_reduce", "--chunk", "64Q"], "'64Q' is not a size"),
         (["all_to_all", "--in-place"], "all_to_all has no in-place form"),

@@ -57,7 +57,9 @@ const Test lengths("call: lengths that no memory holds are refused", [] {
     // These would add up to 0.
     call.counts = {std::uint64_t{1} << 63, std::uint64_t{1} << 63};
     check_throws<std::invalid_argument>([&] { (void)request_for(call, 0, 2); }, "too large");
-    call.counts = {std::numeric_limits<std::int64_t>::max() / 8, 0};
+    call.counts = {std::numeric_limits<std::int64_t>::max() / 8, 1};
+    check_throws<std::invalid_argument>([&] { (void)request_for(call, 0, 2); }, "too large");
+    call.counts[1] = 0;
     check_equal(request_for(call, 1, 2).output_count(), call.counts[0]);
 });
 
@@ -92,11 +94,22 @@ const Test remembered("plan cache: the same call gets the same plan, another one
     other.counts = {10, 10};
     check(plan(other) != first, "with counts");
     check(plan(named("auto", 10)) != first, "another algorithm, as far as anybody knows");
-    // Recalls that all_gather by ring has been chosen before, for another length.
     for (std::uint64_t count = 11; count < 1000; ++count) (void)plan(named("ring", count));
+    check_equal(first.use_count(), 1, "holders of a plan that was not asked for in 989 calls");
     check_equal(plan(call)->steps().size(), first->steps().size());
     check_throws<std::invalid_argument>([&] { (void)plan(named("ring with counts", 10)); },
                                         "no algorithm 'ring with counts'");
+});
+
+const Test counts_apart("plan cache: calls with counts choose among fewer algorithms", [] {
+    CostModel model;
+    model.intra_node.alpha = 1;  // then bruck, with the fewest messages, is best
+    PlanCache cache(model);
+    Call call{.collective = Collective::all_to_all, .count = 1};
+    check_equal(cache.choice(request_for(call, 0, 8), call).algorithm->name, "bruck");
+    call.counts.assign(8, 1);
+    call.recv_counts = call.counts;
+    check_equal(cache.choice(request_for(call, 0, 8), call).algorithm->name, "pairwise");
 });
 
 const Test messages("plan cache: single messages have plans, too", [] {

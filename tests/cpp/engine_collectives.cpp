@@ -77,15 +77,15 @@ const Test plain("engine: every algorithm on 1 to 8 ranks equals a plain loop", 
 });
 
 const Test delayed("engine: late messages change no result", [] {
-    run_all({.seed = 1, .max_delay_polls = 8, .rendezvous = 0.5}, 5);
+    run_all({.seed = 1, .max_delay_polls = 3, .rendezvous = 0.5}, 5);
 });
 
 const Test buffered("engine: sends that never wait for a receiver change no result", [] {
-    run_all({.seed = 2, .max_delay_polls = 3, .rendezvous = 0}, 4);
+    run_all({.seed = 2, .max_delay_polls = 2, .rendezvous = 0}, 4);
 });
 
 const Test rendezvous("engine: sends that always wait for a receiver change no result", [] {
-    run_all({.seed = 3, .max_delay_polls = 3, .rendezvous = 1}, 3);
+    run_all({.seed = 3, .max_delay_polls = 2, .rendezvous = 1}, 3);
 });
 
 const Test every_dtype("engine: every operation on every data type that has it", [] {

@@ -65,7 +65,22 @@ const Test dropped("engine: an operation whose handle was dropped completes by i
     });
 });
 
-const Test dropped_communicator("engine: so it does when its communicator was dropped", [] {
+const Test dropped_messages("engine: so do messages", [] {
+    const Ranks ranks(2, {.rendezvous = 1});
+    on_ranks(2, [&](int rank) {
+        std::array<std::byte, 4> bytes{};
+        Arrays arrays;
+        auto released = arrays.released.get_future();
+        if (rank == 0) {
+            (void)ranks[0].send(bytes, 1, 0, arrays.hold());
+        } else {
+            (void)ranks[1].recv(bytes, 0, 0, arrays.hold());
+        }
+        released.get();
+    });
+});
+
+const Test dropped_communicator("engine: so does one whose communicator was dropped", [] {
     ThreadGroup group(2, {.rendezvous = 1});
     std::array<Arrays, 2> arrays;
     const SampleCall root(broadcast_of(50), 0);
@@ -121,6 +136,28 @@ const Test idle_is_forgotten("engine: the progress thread lets go of idle commun
     for (auto& death : died) death.get();
 });
 
+const Test waited_for_is_not_idle("engine: what somebody waits for is not taken for idle", [] {
+    const Ranks ranks(2, {.rendezvous = 1});
+    const SampleCall root(broadcast_of(50), 0);
+    const SampleCall other(broadcast_of(50), 1);
+    Work work = ranks[0].start(root.call(), nullptr);
+    std::latch waiting(1);
+    on_ranks(2, [&](int thread) {
+        if (thread == 1) {
+            waiting.count_down();
+            work.wait();
+            return;
+        }
+        waiting.wait();
+        for (int i = 0; i < 1000; ++i) {
+            check(ranks[0].help() != Communicator::Help::idle, "idle, but not done");
+            std::this_thread::yield();
+        }
+        ranks[1].run(other.call());
+    });
+    other.check();
+});
+
 const Test close_frees("engine: close() gives the transport back", [] {
     ThreadGroup group(1, {});
     std::promise<void> death;
@@ -134,6 +171,16 @@ const Test close_frees("engine: close() gives the transport back", [] {
     check(communicator->closed(), "closed, but not closed");
     check_throws<CollectiveError>([&] { communicator->run({}); },
                                   "rank 0: this communicator is closed");
+});
+
+const Test nothing_lingers("engine: a call that sends nothing is over when it returns", [] {
+    const Ranks ranks(1, {}, {.timeout = std::chrono::nanoseconds(1)});
+    const SampleCall sample({.collective = Collective::all_reduce, .size = 1, .count = 10}, 0);
+    for (int i = 0; i < 3; ++i) ranks[0].run(sample.call());  // long after its deadline
+    check(ranks[0].start(sample.call(), nullptr).test(), "done, but not done");
+    check(ranks[0].help() == Communicator::Help::idle, "something is outstanding");
+    sample.check();
+    ranks[0].close();
 });
 
 const Test close_waits("engine: close() waits for what is outstanding, and refuses more", [] {

@@ -66,6 +66,22 @@ const Test only_rounds("time under alpha alone is the number of rounds", [] {
     }
 });
 
+const Test depth("trees are as deep as the logarithm of the ranks", [] {
+    for (int size = 2; size <= 64; ++size) {
+        // On every level a node may serve two children, one after the other; two trees at a time
+        // get into each other's way a little.
+        const double most = 2 * std::ceil(std::log2(size)) + 2;
+        for (const Collective collective : {Collective::broadcast, Collective::reduce}) {
+            for (const std::string_view tree : {"binary_tree", "double_tree"}) {
+                const double rounds =
+                    seconds(collective, tree, {.size = size, .count = 2}, only_alpha);
+                check(rounds <= most, std::string(tree) + " over " + std::to_string(size) +
+                                          " ranks takes " + std::to_string(rounds) + " rounds");
+            }
+        }
+    }
+});
+
 const Test only_bytes("time under beta alone is the bytes through the busiest rank", [] {
     for (int size = 2; size <= 16; ++size) {
         const double block = 5e-3;

@@ -9,6 +9,7 @@ import pytest
 from mpi4py import MPI
 
 import pycoll
+from pycoll.topology import _run_length, find_topology, usable_cores
 
 
 def total(comm: pycoll.Communicator, value: int) -> int:
@@ -23,6 +24,26 @@ def test_rank_and_size_are_those_of_mpi(comm: pycoll.Communicator, mpi: MPI.Intr
     assert comm.transport == "mpi"
     assert comm.timeout > 0
     assert f"rank {comm.rank} of {comm.size}" in repr(comm)
+
+
+def test_topology(mpi: MPI.Intracomm) -> None:
+    """All ranks are on one node; several are recognised if each but the last is as long."""
+    topology = find_topology(mpi)
+    assert topology.ranks_per_node == 0
+    assert topology.cores_per_node == len(usable_cores()) or mpi.size > 1
+    assert topology.oversubscribed == (mpi.size > topology.cores_per_node)
+    lengths = {
+        (0, 0, 2, 2): 2,
+        (0, 0, 0, 3, 3, 3): 3,
+        (0, 1, 2): 1,
+        (0, 0): 0,
+        (0, 1, 0, 1): 0,
+        (0, 0, 2, 2, 4): 2,
+        (0, 0, 2, 3): 0,
+        (0, 1, 1, 1): 0,
+    }
+    for leaders, length in lengths.items():
+        assert _run_length(list(leaders)) == length, leaders
 
 
 def test_split_by_color(comm: pycoll.Communicator) -> None:
