@@ -104,7 +104,7 @@ def draw(reports: list[Report], command: str, path: Path) -> None:
     figure.suptitle(f"all_reduce, float32 sum, in place: pycoll and {environment['mpi']}")
     lines = textwrap.wrap(
         f"{environment['cores']} cores ({environment['processor']}), one node, "
-        f"{environment['date'][:10]}. Right: below 1 pycoll is faster; bands: quartiles over rounds; "
+        f"{environment['date'][:10]}. Right: below 1 pycoll is faster; bands: quartiles; "
         f"dotted: {PROMISE}. Made by: {command}",
         170,
     )

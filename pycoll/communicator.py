@@ -106,6 +106,11 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
         -------
         Communicator or None
             The one that this rank is in.
+
+        Raises
+        ------
+        TimeoutError
+            When a rank does not call it in time.
         """
         with self._naming("split"):
             color = MPI.UNDEFINED if color is None else integer("color", color, 0, MOST_COLORS)

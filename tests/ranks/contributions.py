@@ -29,10 +29,7 @@ def ops_of(dtype: str) -> list[str]:
 
 
 def algorithms_of(collective: str) -> list[str]:
-    names = [
-        algorithm.name for algorithm in _core.algorithms() if algorithm.collective == collective
-    ]
-    return [*names, "auto"]
+    return [a.name for a in _core.algorithms() if a.collective == collective]
 
 
 def counts_for(size: int) -> list[int]:

@@ -126,3 +126,25 @@ def test_reduce_scatter(comm: pycoll.Communicator, algorithm: str, dtype: str) -
         what = (algorithm, dtype, op, count, form)
         expected = reduction(dtype, op, total, comm.size).part(own.start, own.stop)
         expected.require(repeated(call, dtype, what), what)
+
+
+@pytest.mark.parametrize("count", [0, 1, 17, 1000, 10_000])
+def test_the_algorithm_need_not_be_named(
+    comm: pycoll.Communicator, mpi: MPI.Intracomm, count: int
+) -> None:
+    """Left to itself, the library chooses one that is right, and the same on all ranks."""
+    same = SameBits()
+    for dtype, op in (("float32", "sum"), ("int64", "prod"), ("bfloat16", "avg")):
+        total = count * comm.size
+        mine = contributions(dtype, op, total, comm.size)[comm.rank]
+        expected = reduction(dtype, op, total, comm.size)
+        own = expected.part(comm.rank * count, (comm.rank + 1) * count)
+        own.require(comm.reduce_scatter(mine, op=op), (dtype, op))
+        result = comm.all_reduce(mine.copy(), op=op)
+        expected.require(result, (dtype, op))
+        same.add(result)
+        result = comm.reduce(mine.copy(), op=op, root=comm.size - 1)
+        assert (result is None) == (comm.rank < comm.size - 1)
+        if result is not None:
+            expected.require(result, (dtype, op))
+    same.require(mpi)

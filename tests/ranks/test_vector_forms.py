@@ -18,10 +18,7 @@ from pycoll import _core
 
 
 def algorithms_with_counts(collective: str) -> list[str]:
-    return [
-        "auto",
-        *(a.name for a in _core.algorithms() if a.collective == collective and a.takes_counts),
-    ]
+    return [a.name for a in _core.algorithms() if a.collective == collective and a.takes_counts]
 
 
 def uneven_counts(size: int) -> list[list[int]]:

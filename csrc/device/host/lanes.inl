@@ -4,9 +4,9 @@
 
 template <typename T>
 struct VectorOf {
-    typedef T type __attribute__((vector_size(width)));
+    using type __attribute__((vector_size(width))) = T;
     /// As it lies in memory: anywhere, and whatever the memory was declared as.
-    typedef T in_memory __attribute__((vector_size(width), aligned(1), may_alias));
+    using in_memory __attribute__((vector_size(width), aligned(1), may_alias)) = T;
 };
 template <typename T>
 using Vector = typename VectorOf<T>::type;
