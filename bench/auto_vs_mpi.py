@@ -106,7 +106,7 @@ def draw(reports: list[Report], command: str, path: Path) -> None:
         f"{environment['cores']} cores ({environment['processor']}), one node, "
         f"{environment['date'][:10]}. Right: below 1 pycoll is faster; bands: quartiles; "
         f"dotted: {PROMISE}. Made by: {command}",
-        170,
+        150,
     )
     figure.tight_layout(rect=(0, 0.02 + 0.025 * len(lines), 1, 1))
     figure.text(0.01, 0.015, "\n".join(lines), fontsize=7.5, color="0.35", family="monospace")

@@ -30,7 +30,9 @@ public:
     private:
         struct Free {
             std::size_t size;
-            void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{alignment}); }
+            void operator()(std::byte* p) const {
+                ::operator delete(p, std::align_val_t{alignment});
+            }
         };
         std::unique_ptr<std::byte, Free> memory_;
     };

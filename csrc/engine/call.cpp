@@ -28,15 +28,15 @@ void check_lengths(const Request& request, std::uint64_t element) {
 std::uint64_t own_block_offset(const Request& request, std::uint64_t element) {
     const auto rank = request.rank;
     const std::uint64_t elements =
-        request.counts.empty()
-            ? request.count * static_cast<std::uint64_t>(rank)
-            : std::accumulate(request.counts.begin(), request.counts.begin() + rank,
-                              std::uint64_t{0});
+        request.counts.empty() ? request.count * static_cast<std::uint64_t>(rank)
+                               : std::accumulate(request.counts.begin(),
+                                                 request.counts.begin() + rank, std::uint64_t{0});
     return elements * element;
 }
 
 /// Where the input lies if the call is in place, given where the output lies.
-std::uintptr_t in_place_input(const Request& request, std::uintptr_t output, std::uint64_t element) {
+std::uintptr_t in_place_input(const Request& request, std::uintptr_t output,
+                              std::uint64_t element) {
     switch (request.collective) {
         case Collective::all_gather:
         case Collective::gather:

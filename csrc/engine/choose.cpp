@@ -50,8 +50,8 @@ double seconds(const Choice& choice, const Request& shared, std::size_t element_
     return longer + per_element * static_cast<double>(shared.count - enough);
 }
 
-/// The choice of a chunk where nothing is priced: the smallest, unless they are too many to be worth
-/// their messages.
+/// The choice of a chunk where nothing is priced: the smallest, unless they are too many to be
+/// worth their messages.
 Choice unpriced(const Algorithm& algorithm, std::uint64_t bytes, std::size_t element_size) {
     constexpr std::uint64_t most_chunks = 256;
     std::uint64_t best = chunk_sizes.front();
@@ -92,15 +92,23 @@ std::string_view rule_of_thumb(Collective collective, std::uint64_t bytes) {
     constexpr std::uint64_t is_short_block = 1024;
     const bool short_vector = bytes < is_long_vector;
     switch (collective) {
-        case Collective::all_reduce: return short_vector ? "recursive_doubling" : "rabenseifner";
-        case Collective::reduce: return short_vector ? "binomial" : "binary_tree";
-        case Collective::broadcast: return short_vector ? "binomial" : "scatter_all_gather";
-        case Collective::reduce_scatter: return "ring";
-        case Collective::all_gather: return short_vector ? "bruck" : "ring";
+        case Collective::all_reduce:
+            return short_vector ? "recursive_doubling" : "rabenseifner";
+        case Collective::reduce:
+            return short_vector ? "binomial" : "binary_tree";
+        case Collective::broadcast:
+            return short_vector ? "binomial" : "scatter_all_gather";
+        case Collective::reduce_scatter:
+            return "ring";
+        case Collective::all_gather:
+            return short_vector ? "bruck" : "ring";
         case Collective::gather:
-        case Collective::scatter: return bytes < is_short_block ? "binomial" : "linear";
-        case Collective::all_to_all: return bytes < is_short_block ? "bruck" : "pairwise";
-        case Collective::barrier: return "dissemination";
+        case Collective::scatter:
+            return bytes < is_short_block ? "binomial" : "linear";
+        case Collective::all_to_all:
+            return bytes < is_short_block ? "bruck" : "pairwise";
+        case Collective::barrier:
+            return "dissemination";
     }
     return "";
 }
@@ -111,10 +119,10 @@ Request shared_request(const Request& request, std::size_t element_size) {
     std::uint64_t count = request.count;
     if (!request.counts.empty()) {
         // Every rank has other counts in all_to_all: no length can be agreed on.
-        count = request.collective == Collective::all_to_all
-                    ? 1
-                    : rounded_up(request.blocks().total(),
-                                 static_cast<std::uint64_t>(request.size));
+        count =
+            request.collective == Collective::all_to_all
+                ? 1
+                : rounded_up(request.blocks().total(), static_cast<std::uint64_t>(request.size));
     }
     const std::uint64_t bytes = std::bit_ceil(std::max<std::uint64_t>(count * element_size, 8));
     return {.collective = request.collective,
@@ -166,8 +174,8 @@ Choice choose(const Request& request, std::size_t element_size, const CostModel&
         }
         choice.algorithm = &algorithm;
         if (algorithm.pipelined && chunk_bytes == 0) {
-            choice = with_best_chunk(algorithm, shared_request(request, element_size),
-                                     element_size, model)
+            choice = with_best_chunk(algorithm, shared_request(request, element_size), element_size,
+                                     model)
                          .choice;
         }
     }

@@ -21,8 +21,8 @@ struct Candidate {
     double seconds = 0;
 };
 
-/// What all ranks of a call know of it, and the choice depends on: equal blocks, no rank of its own,
-/// the length in bytes rounded up to a power of two.
+/// What all ranks of a call know of it, and the choice depends on: equal blocks, no rank of its
+/// own, the length in bytes rounded up to a power of two.
 [[nodiscard]] Request shared_request(const Request& request, std::size_t element_size);
 
 /// What auto chooses from, the best first: every algorithm that can serve the request, with its

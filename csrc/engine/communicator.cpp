@@ -137,10 +137,10 @@ Work Communicator::message(StepKind kind, std::size_t bytes, int peer, int tag,
     {
         const Lock lock(mutex_);
         require_usable();
-        execution = launch(
-            {.what = kind == StepKind::send ? "send" : "recv", .count = bytes, .tag = tag},
-            plans_.message(kind, rank_, size_, peer, bytes), operands, collective_tags_ + tag,
-            std::move(keep_alive));
+        execution =
+            launch({.what = kind == StepKind::send ? "send" : "recv", .count = bytes, .tag = tag},
+                   plans_.message(kind, rank_, size_, peer, bytes), operands,
+                   collective_tags_ + tag, std::move(keep_alive));
     }
     watch(shared_from_this());
     return {shared_from_this(), std::move(execution)};

@@ -60,8 +60,8 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
 
-    /// Some 10 us, longer than a short message takes. Not more: the scheduler may have put the peer on
-    /// the same core, in spite of others that are free.
+    /// Some 10 us, longer than a short message takes. Not more: the scheduler may have put the peer
+    /// on the same core, in spite of others that are free.
     static constexpr int most_spins = 100;
     /// No wait of an all-reduce between ranks that all wait is longer, also if a few of them nap.
     static constexpr std::chrono::microseconds long_wait{400};

@@ -152,8 +152,8 @@ void Communicator::break_off(const Execution* culprit, const Failure& failure) {
         execution->fail({failure.timed_out,
                          who() + (execution.get() == culprit
                                       ? broken_
-                                      : execution->describe() + ": given up, as the communicator failed: " +
-                                            broken_)});
+                                      : execution->describe() +
+                                            ": given up, as the communicator failed: " + broken_)});
     }
     // Nothing was given up before: a broken communicator starts nothing.
     abandoned_.swap(active_);

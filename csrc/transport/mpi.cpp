@@ -79,15 +79,17 @@ void MpiTransport::post(int peer, std::size_t bytes, bool is_recv, Token token, 
 }
 
 void MpiTransport::send(int peer, int tag, std::span<const std::byte> bytes, Token token) {
-    post(peer, bytes.size(), false, token, [&](std::size_t offset, int length, MPI_Request* request) {
-        return MPI_Isend(bytes.data() + offset, length, MPI_BYTE, peer, tag, comm_, request);
-    });
+    post(peer, bytes.size(), false, token,
+         [&](std::size_t offset, int length, MPI_Request* request) {
+             return MPI_Isend(bytes.data() + offset, length, MPI_BYTE, peer, tag, comm_, request);
+         });
 }
 
 void MpiTransport::recv(int peer, int tag, std::span<std::byte> bytes, Token token) {
-    post(peer, bytes.size(), true, token, [&](std::size_t offset, int length, MPI_Request* request) {
-        return MPI_Irecv(bytes.data() + offset, length, MPI_BYTE, peer, tag, comm_, request);
-    });
+    post(peer, bytes.size(), true, token,
+         [&](std::size_t offset, int length, MPI_Request* request) {
+             return MPI_Irecv(bytes.data() + offset, length, MPI_BYTE, peer, tag, comm_, request);
+         });
 }
 
 std::string MpiTransport::receive_error(const Piece& piece, const MPI_Status& status, int code) {

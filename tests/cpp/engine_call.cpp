@@ -13,7 +13,9 @@ namespace {
 std::array<std::byte, 64> memory;
 
 Call call_at(Collective collective, std::size_t input, std::size_t output) {
-    return {.collective = collective, .count = 8, .input = memory.data() + input,
+    return {.collective = collective,
+            .count = 8,
+            .input = memory.data() + input,
             .output = memory.data() + output};
 }
 
@@ -72,8 +74,8 @@ const Test operations("call: an operation that the data type does not have is re
 });
 
 Call named(std::string algorithm, std::uint64_t count) {
-    return {.collective = Collective::all_gather, .count = count,
-            .algorithm = std::move(algorithm)};
+    return {
+        .collective = Collective::all_gather, .count = count, .algorithm = std::move(algorithm)};
 }
 
 const Test remembered("plan cache: the same call gets the same plan, another one another", [] {

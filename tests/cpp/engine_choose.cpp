@@ -58,25 +58,26 @@ const Test all_alike("choose: ranks that know different things choose alike", []
     }
 });
 
-const Test by_length("choose: few messages for short vectors, few bytes and chunks for long ones", [] {
-    const auto chosen = [](std::uint64_t bytes) {
-        return choose({.collective = Collective::all_reduce, .size = 8, .count = bytes / 4}, 4,
-                      model, "auto", 0);
-    };
-    check_equal(chosen(8).algorithm->name, "recursive_doubling");
-    check_equal(chosen(8).chunk, std::uint64_t{0});
-    for (const std::uint64_t bytes : {std::uint64_t{16} << 20, std::uint64_t{8} << 30}) {
-        const Choice choice = chosen(bytes);
-        check(choice.algorithm->name == "ring" || choice.algorithm->name == "rabenseifner",
-              "got " + std::string(choice.algorithm->name));
-        check(choice.chunk > 0 && choice.chunk * 4 <= std::uint64_t{1} << 20, "no such chunks");
-    }
-});
+const Test by_length(
+    "choose: few messages for short vectors, few bytes and chunks for long ones", [] {
+        const auto chosen = [](std::uint64_t bytes) {
+            return choose({.collective = Collective::all_reduce, .size = 8, .count = bytes / 4}, 4,
+                          model, "auto", 0);
+        };
+        check_equal(chosen(8).algorithm->name, "recursive_doubling");
+        check_equal(chosen(8).chunk, std::uint64_t{0});
+        for (const std::uint64_t bytes : {std::uint64_t{16} << 20, std::uint64_t{8} << 30}) {
+            const Choice choice = chosen(bytes);
+            check(choice.algorithm->name == "ring" || choice.algorithm->name == "rabenseifner",
+                  "got " + std::string(choice.algorithm->name));
+            check(choice.chunk > 0 && choice.chunk * 4 <= std::uint64_t{1} << 20, "no such chunks");
+        }
+    });
 
 const Test extrapolated("choose: a long call is predicted from two short ones, within 10%", [] {
     for (const std::string_view name : {"ring", "double_tree"}) {
-        const Request shared{.collective = Collective::all_reduce, .size = 6,
-                             .count = std::uint64_t{16} << 20};
+        const Request shared{
+            .collective = Collective::all_reduce, .size = 6, .count = std::uint64_t{16} << 20};
         for (const Candidate& candidate : candidates(shared, 4, model)) {
             if (candidate.choice.algorithm->name != name) continue;
             std::vector<Schedule> schedules;

@@ -18,10 +18,10 @@ struct Kind {
 
 /// Sums that wrap, exact floats, one that is folded wider than it is stored, divisions, logic.
 constexpr std::array kinds = {
-    Kind{DType::i32, ReduceOp::sum},  Kind{DType::u8, ReduceOp::sum},
-    Kind{DType::f32, ReduceOp::prod}, Kind{DType::i64, ReduceOp::avg},
-    Kind{DType::bf16, ReduceOp::avg}, Kind{DType::f64, ReduceOp::min},
-    Kind{DType::i16, ReduceOp::max},  Kind{DType::u16, ReduceOp::bxor},
+    Kind{DType::i32, ReduceOp::sum},      Kind{DType::u8, ReduceOp::sum},
+    Kind{DType::f32, ReduceOp::prod},     Kind{DType::i64, ReduceOp::avg},
+    Kind{DType::bf16, ReduceOp::avg},     Kind{DType::f64, ReduceOp::min},
+    Kind{DType::i16, ReduceOp::max},      Kind{DType::u16, ReduceOp::bxor},
     Kind{DType::boolean, ReduceOp::band},
 };
 
@@ -30,8 +30,8 @@ std::vector<SampleCall::Shape> shapes_of(const Algorithm& algorithm, int size) {
     const Collective collective = algorithm.collective;
     const auto ranks = static_cast<std::uint64_t>(size);
     std::vector<SampleCall::Shape> shapes;
-    for (const std::uint64_t count : {std::uint64_t{0}, std::uint64_t{1}, ranks - 1, ranks + 1,
-                                      std::uint64_t{37}}) {
+    for (const std::uint64_t count :
+         {std::uint64_t{0}, std::uint64_t{1}, ranks - 1, ranks + 1, std::uint64_t{37}}) {
         for (const int root : {0, size - 1}) {
             if (root > 0 && !rooted(collective)) continue;
             for (const bool in_place : {false, true}) {
@@ -76,17 +76,14 @@ const Test plain("engine: every algorithm on 1 to 8 ranks equals a plain loop", 
     for (const int size : {1, 2, 3, 4, 5, 7, 8}) run_all({}, size);
 });
 
-const Test delayed("engine: late messages change no result", [] {
-    run_all({.seed = 1, .max_delay_polls = 3, .rendezvous = 0.5}, 5);
-});
+const Test delayed("engine: late messages change no result",
+                   [] { run_all({.seed = 1, .max_delay_polls = 3, .rendezvous = 0.5}, 5); });
 
-const Test buffered("engine: sends that never wait for a receiver change no result", [] {
-    run_all({.seed = 2, .max_delay_polls = 2, .rendezvous = 0}, 4);
-});
+const Test buffered("engine: sends that never wait for a receiver change no result",
+                    [] { run_all({.seed = 2, .max_delay_polls = 2, .rendezvous = 0}, 4); });
 
-const Test rendezvous("engine: sends that always wait for a receiver change no result", [] {
-    run_all({.seed = 3, .max_delay_polls = 2, .rendezvous = 1}, 3);
-});
+const Test rendezvous("engine: sends that always wait for a receiver change no result",
+                      [] { run_all({.seed = 3, .max_delay_polls = 2, .rendezvous = 1}, 3); });
 
 const Test every_dtype("engine: every operation on every data type that has it", [] {
     constexpr int size = 3;
@@ -98,10 +95,12 @@ const Test every_dtype("engine: every operation on every data type that has it",
                 const auto op = static_cast<ReduceOp>(o);
                 // The kernels' own tests look at half floats.
                 if (!supports(op, dtype) || dtype == DType::f16) continue;
-                const SampleCall sample(
-                    {.collective = Collective::all_reduce, .size = size, .count = 41,
-                     .dtype = dtype, .op = op},
-                    rank);
+                const SampleCall sample({.collective = Collective::all_reduce,
+                                         .size = size,
+                                         .count = 41,
+                                         .dtype = dtype,
+                                         .op = op},
+                                        rank);
                 ranks[rank].run(sample.call());
                 sample.check();
             }

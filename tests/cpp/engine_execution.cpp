@@ -47,12 +47,12 @@ public:
 };
 
 Step send_step(int peer, Slice src, std::vector<std::uint32_t> after = {}) {
-    return {.kind = StepKind::send, .peer = peer, .dst = {}, .srcs = {src},
-            .after = std::move(after)};
+    return {
+        .kind = StepKind::send, .peer = peer, .dst = {}, .srcs = {src}, .after = std::move(after)};
 }
 Step recv_step(int peer, Slice dst, std::vector<std::uint32_t> after = {}) {
-    return {.kind = StepKind::recv, .peer = peer, .dst = dst, .srcs = {},
-            .after = std::move(after)};
+    return {
+        .kind = StepKind::recv, .peer = peer, .dst = dst, .srcs = {}, .after = std::move(after)};
 }
 
 struct Bench {
@@ -62,8 +62,8 @@ struct Bench {
 
     void begin(std::vector<Step> steps, DType dtype, void* input, void* output,
                std::uint64_t scratch = 0) {
-        const Schedule schedule{.rank = 0, .size = 4, .scratch_count = scratch,
-                                .steps = std::move(steps)};
+        const Schedule schedule{
+            .rank = 0, .size = 4, .scratch_count = scratch, .steps = std::move(steps)};
         execution.prepare({.what = "test", .count = 1, .sequence = 1}, Clock::time_point::max(),
                           nullptr);
         execution.begin(std::make_shared<const Plan>(schedule, size_of(dtype)),
@@ -117,9 +117,9 @@ const Test very_long("execution: lengths and offsets beyond 2^31 elements and 2^
     constexpr std::uint64_t count = (std::uint64_t{1} << 31) + 5;
     // Never touched: only the address counts.
     auto* const output = reinterpret_cast<std::byte*>(std::uintptr_t{1} << 20);
-    bench.begin({recv_step(1, {Buffer::output, 0, count}),
-                 recv_step(1, {Buffer::output, count, count})},
-                DType::f64, nullptr, output);
+    bench.begin(
+        {recv_step(1, {Buffer::output, 0, count}), recv_step(1, {Buffer::output, count, count})},
+        DType::f64, nullptr, output);
     check_equal(bench.transport.posted[1].bytes, std::size_t{8} * count);
     check(bench.transport.posted[1].data == output + 8 * count, "offset in bytes");
 });
@@ -151,8 +151,13 @@ const Test folds("execution: a message to be folded arrives in a stage of its ow
     Bench bench;
     std::array<float, 2> input = {1, 2};
     std::array<float, 2> output{};
-    bench.begin({{.kind = StepKind::recv_reduce, .finish = true, .message_first = true, .peer = 1,
-                  .dst = {Buffer::output, 0, 2}, .srcs = {{Buffer::input, 0, 2}}, .after = {}}},
+    bench.begin({{.kind = StepKind::recv_reduce,
+                  .finish = true,
+                  .message_first = true,
+                  .peer = 1,
+                  .dst = {Buffer::output, 0, 2},
+                  .srcs = {{Buffer::input, 0, 2}},
+                  .after = {}}},
                 DType::f32, input.data(), output.data());
     const auto& message = bench.transport.posted.at(0);
     check(message.data != reinterpret_cast<std::byte*>(output.data()), "not in the output");

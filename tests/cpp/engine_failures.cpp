@@ -46,8 +46,9 @@ void check_refused(Communicator& communicator, std::string_view why) {
     check_throws<CollectiveError>([&] { communicator.run(sample.call()); },
                                   "cannot be used: " + std::string(why));
     std::array<std::byte, 4> bytes{};
-    check_throws<CollectiveError>([&] { (void)communicator.send(bytes, 1 - communicator.rank(), 0, nullptr); },
-                                  "make a new one");
+    check_throws<CollectiveError>(
+        [&] { (void)communicator.send(bytes, 1 - communicator.rank(), 0, nullptr); },
+        "make a new one");
 }
 
 const Test absent_peer("engine: a peer that never calls makes a timeout that names it", [] {
@@ -59,9 +60,10 @@ const Test absent_peer("engine: a peer that never calls makes a timeout that nam
         OwnedCall owned(0);
         memory = owned.sample;
         const Call call = owned.sample->call();
-        check_throws<TimeoutError>([&] { ranks[0].run(call, std::move(owned.sample)); },
-                                   "rank 0: all_reduce (call 1: 5 x int32): gave up after 0.02 s, "
-                                   "waiting for a message from rank 1, rank 1 to receive a message");
+        check_throws<TimeoutError>(
+            [&] { ranks[0].run(call, std::move(owned.sample)); },
+            "rank 0: all_reduce (call 1: 5 x int32): gave up after 0.02 s, "
+            "waiting for a message from rank 1, rank 1 to receive a message");
         check_refused(ranks[0], "all_reduce (call 1: 5 x int32): gave up after 0.02 s");
         const SampleCall late(all_reduce_of(5), 1);
         ranks[1].run(late.call());
@@ -79,10 +81,11 @@ const Test all_fail("engine: whatever else is outstanding fails, too, and says w
     Work recv = ranks[0].recv(*bytes, 1, 3, bytes);
     const OwnedCall owned(0);
     Work work = ranks[0].start(owned.sample->call(), owned.sample);
-    check_throws<TimeoutError>([&] { work.wait(); },
-                               "rank 0: all_reduce (call 1: 5 x int32): given up, as the communicator failed: "
-                               "recv from rank 1 with tag 3 (4 bytes): gave up after 0.02 s, "
-                               "waiting for a message from rank 1");
+    check_throws<TimeoutError>(
+        [&] { work.wait(); },
+        "rank 0: all_reduce (call 1: 5 x int32): given up, as the communicator failed: "
+        "recv from rank 1 with tag 3 (4 bytes): gave up after 0.02 s, "
+        "waiting for a message from rank 1");
     check_throws<TimeoutError>([&] { recv.wait(); }, "rank 0: recv from rank 1 with tag 3");
     check_throws<TimeoutError>([&] { (void)recv.test(); }, "rank 0: recv from rank 1 with tag 3");
 });
@@ -135,14 +138,17 @@ private:
 };
 
 const Test deadline_while_busy("engine: other traffic does not keep a wait from timing out", [] {
-    const auto communicator = std::make_shared<Communicator>(std::make_unique<HastyTransport>(),
-                                                             Communicator::Options{});
+    const auto communicator =
+        std::make_shared<Communicator>(std::make_unique<HastyTransport>(), Communicator::Options{});
     const auto bytes = std::make_shared<std::array<std::byte, 4>>();
     Work never = communicator->recv(*bytes, 1, 0, bytes);
     std::vector<int> values(400);
-    Work busy = communicator->start({.collective = Collective::all_reduce, .dtype = DType::i32,
-                                     .count = values.size(), .input = values.data(),
-                                     .output = values.data(), .algorithm = "ring",
+    Work busy = communicator->start({.collective = Collective::all_reduce,
+                                     .dtype = DType::i32,
+                                     .count = values.size(),
+                                     .input = values.data(),
+                                     .output = values.data(),
+                                     .algorithm = "ring",
                                      .chunk_bytes = 4},
                                     nullptr);
     // Something moves in every round until that is over, 600 messages later.
@@ -155,8 +161,8 @@ const Test deadline_while_busy("engine: other traffic does not keep a wait from 
 const Test mismatch("engine: different counts are an error on the ranks that notice", [] {
     const Ranks ranks(2);
     on_ranks(2, [&](int rank) {
-        const auto sample = std::make_shared<SampleCall>(
-            all_reduce_of(5 + static_cast<std::uint64_t>(rank)), rank);
+        const auto sample =
+            std::make_shared<SampleCall>(all_reduce_of(5 + static_cast<std::uint64_t>(rank)), rank);
         check_throws<CollectiveError>([&] { ranks[rank].run(sample->call(), sample); },
                                       "rank " + std::to_string(1 - rank) + " sent ");
         check_refused(ranks[rank], "all_reduce (call 1: ");
@@ -168,8 +174,7 @@ void check_fault(Fault fault, const std::string& text) {
     const auto switched = std::make_shared<std::atomic<Fault>>(Fault::none);
     const auto broken = std::make_shared<Communicator>(
         std::make_unique<FailingTransport>(group.transport(0), switched), Communicator::Options{});
-    const auto whole = std::make_shared<Communicator>(
-        group.transport(1), Communicator::Options{});
+    const auto whole = std::make_shared<Communicator>(group.transport(1), Communicator::Options{});
     on_ranks(2, [&](int rank) {
         const SampleCall sample(all_reduce_of(5), rank);
         (rank == 0 ? broken : whole)->run(sample.call());
@@ -198,13 +203,11 @@ const Test no_memory("engine: so does memory that runs out while a call starts",
     check_fault(Fault::out_of_memory, "all_reduce (call 2: 5 x int32): std::bad_alloc");
 });
 
-const Test poll_throws("engine: a transport that fails altogether breaks its communicator", [] {
-    check_fault(Fault::poll_throws, "the card is gone");
-});
+const Test poll_throws("engine: a transport that fails altogether breaks its communicator",
+                       [] { check_fault(Fault::poll_throws, "the card is gone"); });
 
-const Test message_fails("engine: a message that fails breaks its communicator", [] {
-    check_fault(Fault::message_fails, "a bit has flipped");
-});
+const Test message_fails("engine: a message that fails breaks its communicator",
+                         [] { check_fault(Fault::message_fails, "a bit has flipped"); });
 
 const Test bad_calls("engine: a wrong call sends nothing and harms nothing", [] {
     const Ranks ranks(2);

@@ -78,8 +78,8 @@ void run_thread(Communicator& own, Communicator& shared, int thread, unsigned se
         const int tag = i % 4 == 0 ? thread : i;
         messages.push_back(
             {used.send(std::as_bytes(std::span(*sent)), next, tag, sent),
-             used.recv(std::as_writable_bytes(std::span(*received)), previous, tag, received),
-             sent, received, 1000 * previous + 100 * thread + i});
+             used.recv(std::as_writable_bytes(std::span(*received)), previous, tag, received), sent,
+             received, 1000 * previous + 100 * thread + i});
     }
     complete(collectives, order);
     std::ranges::shuffle(messages, order);
@@ -102,11 +102,12 @@ void run_overlapped(const ThreadGroup::Options& network) {
     });
 }
 
-const Test overlap("engine: 50 collectives and 52 messages a rank outstanding on 3 communicators", [] {
-    run_overlapped({.seed = 11, .max_delay_polls = 0, .rendezvous = 0.5});
-    run_overlapped({.seed = 12, .max_delay_polls = 10, .rendezvous = 1});
-    run_overlapped({.seed = 13, .max_delay_polls = 3, .rendezvous = 0});
-});
+const Test overlap("engine: 50 collectives and 52 messages a rank outstanding on 3 communicators",
+                   [] {
+                       run_overlapped({.seed = 11, .max_delay_polls = 0, .rendezvous = 0.5});
+                       run_overlapped({.seed = 12, .max_delay_polls = 10, .rendezvous = 1});
+                       run_overlapped({.seed = 13, .max_delay_polls = 3, .rendezvous = 0});
+                   });
 
 const Test few_tags("engine: tags come round while earlier calls are outstanding", [] {
     for (const int tags : {2, 3, 8}) {
@@ -123,11 +124,13 @@ const Test few_tags("engine: tags come round while earlier calls are outstanding
     }
 });
 
-const Test too_few_tags("engine: a communicator needs a tag for collectives and one for the user", [] {
-    const ThreadGroup group(1, {.tag_count = 1});
-    check_throws<std::invalid_argument>(
-        [&] { Communicator(group.transport(0), Communicator::Options{}); }, "needs two tags");
-});
+const Test too_few_tags("engine: a communicator needs a tag for collectives and one for the user",
+                        [] {
+                            const ThreadGroup group(1, {.tag_count = 1});
+                            check_throws<std::invalid_argument>(
+                                [&] { Communicator(group.transport(0), Communicator::Options{}); },
+                                "needs two tags");
+                        });
 
 const Test shared_by_threads("engine: threads that wait for one communicator share the work", [] {
     const Ranks ranks(2, {.seed = 31, .max_delay_polls = 5});

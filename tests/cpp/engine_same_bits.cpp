@@ -56,9 +56,13 @@ Results run(const Algorithm& algorithm, DType dtype, ReduceOp op, int size,
         const std::vector<std::byte> input = stored(dtype, input_of(rank));
         std::vector<std::byte>& output = results[static_cast<std::size_t>(rank)];
         output = in_place ? input : std::vector<std::byte>(input.size());
-        ranks[rank].run({.collective = Collective::all_reduce, .dtype = dtype, .op = op,
-                         .count = count, .input = in_place ? output.data() : input.data(),
-                         .output = output.data(), .algorithm = std::string(algorithm.name),
+        ranks[rank].run({.collective = Collective::all_reduce,
+                         .dtype = dtype,
+                         .op = op,
+                         .count = count,
+                         .input = in_place ? output.data() : input.data(),
+                         .output = output.data(),
+                         .algorithm = std::string(algorithm.name),
                          .chunk_bytes = algorithm.pipelined ? 64U : 0U});
     });
     return results;

@@ -17,17 +17,28 @@ constexpr std::byte fence_byte{0xA5};
 template <typename Visit>
 auto as_type(DType dtype, Visit&& visit) {
     switch (dtype) {
-        case DType::i8: return visit(std::int8_t());
-        case DType::i16: return visit(std::int16_t());
-        case DType::i32: return visit(std::int32_t());
-        case DType::i64: return visit(std::int64_t());
-        case DType::u8: return visit(std::uint8_t());
-        case DType::u16: return visit(std::uint16_t());
-        case DType::u32: return visit(std::uint32_t());
-        case DType::u64: return visit(std::uint64_t());
-        case DType::f32: return visit(float());
-        case DType::f64: return visit(double());
-        default: break;
+        case DType::i8:
+            return visit(std::int8_t());
+        case DType::i16:
+            return visit(std::int16_t());
+        case DType::i32:
+            return visit(std::int32_t());
+        case DType::i64:
+            return visit(std::int64_t());
+        case DType::u8:
+            return visit(std::uint8_t());
+        case DType::u16:
+            return visit(std::uint16_t());
+        case DType::u32:
+            return visit(std::uint32_t());
+        case DType::u64:
+            return visit(std::uint64_t());
+        case DType::f32:
+            return visit(float());
+        case DType::f64:
+            return visit(double());
+        default:
+            break;
     }
     fail("no such type here", std::source_location::current());
 }
@@ -75,13 +86,20 @@ std::int64_t fold(ReduceOp op, std::int64_t a, std::int64_t b) {
     const auto y = static_cast<std::uint64_t>(b);
     switch (op) {
         case ReduceOp::sum:
-        case ReduceOp::avg: return static_cast<std::int64_t>(x + y);
-        case ReduceOp::prod: return static_cast<std::int64_t>(x * y);
-        case ReduceOp::min: return std::min(a, b);
-        case ReduceOp::max: return std::max(a, b);
-        case ReduceOp::band: return a & b;
-        case ReduceOp::bor: return a | b;
-        case ReduceOp::bxor: return a ^ b;
+        case ReduceOp::avg:
+            return static_cast<std::int64_t>(x + y);
+        case ReduceOp::prod:
+            return static_cast<std::int64_t>(x * y);
+        case ReduceOp::min:
+            return std::min(a, b);
+        case ReduceOp::max:
+            return std::max(a, b);
+        case ReduceOp::band:
+            return a & b;
+        case ReduceOp::bor:
+            return a | b;
+        case ReduceOp::bxor:
+            return a ^ b;
     }
     return 0;
 }
@@ -119,8 +137,8 @@ SampleCall::SampleCall(Shape shape, int rank) : shape_(std::move(shape)), rank_(
     input_.assign(shape_.in_place ? 0 : input_bytes + 2 * fence, fence_byte);
     output_start_ = fence + (shape_.in_place ? output_at : 0);
 
-    std::byte* const input = shape_.in_place ? output_.data() + fence + input_at
-                                             : input_.data() + fence;
+    std::byte* const input =
+        shape_.in_place ? output_.data() + fence + input_at : input_.data() + fence;
     for (std::uint64_t i = 0; i < own.input_count(); ++i) {
         store(shape_.dtype, input + i * element, value(rank, i));
     }
@@ -171,10 +189,12 @@ std::int64_t SampleCall::folded(std::uint64_t index) const {
 std::int64_t SampleCall::expected(std::uint64_t index) const {
     switch (shape_.collective) {
         case Collective::all_reduce:
-        case Collective::reduce: return folded(index);
+        case Collective::reduce:
+            return folded(index);
         case Collective::reduce_scatter:
             return folded(request(rank_).blocks().offset(rank_) + index);
-        case Collective::broadcast: return value(shape_.root, index);
+        case Collective::broadcast:
+            return value(shape_.root, index);
         case Collective::scatter:
             return value(shape_.root, request(rank_).blocks().offset(rank_) + index);
         case Collective::all_gather:
@@ -191,7 +211,8 @@ std::int64_t SampleCall::expected(std::uint64_t index) const {
             }
             return value(peer, index);
         }
-        case Collective::barrier: break;
+        case Collective::barrier:
+            break;
     }
     return 0;
 }
@@ -215,8 +236,7 @@ std::string SampleCall::describe() const {
            std::to_string(shape_.count) + " x " + std::string(name(shape_.dtype)) +
            (shape_.with_counts ? " with counts, " : ", ") + std::string(name(shape_.op)) +
            ", root " + std::to_string(shape_.root) + ", chunks of " +
-           std::to_string(shape_.chunk_bytes) + " bytes" +
-           (shape_.in_place ? ", in place" : "");
+           std::to_string(shape_.chunk_bytes) + " bytes" + (shape_.in_place ? ", in place" : "");
 }
 
 }  // namespace pycoll::test

@@ -31,27 +31,28 @@ struct Pair {
     std::unique_ptr<Transport> b = group.transport(1);
 };
 
-const Test in_order("threads transport: messages of a channel arrive in order, others when asked", [] {
-    for (const double rendezvous : {0.0, 0.5, 1.0}) {
-        Pair pair({.seed = 7, .max_delay_polls = 4, .rendezvous = rendezvous});
-        std::array<Bytes, 20> sent;
-        std::array<Bytes, 20> received;
-        for (int i = 0; i < 20; ++i) {
-            const auto at = static_cast<std::uint32_t>(i);
-            sent[at] = bytes_of(i);
-            pair.a->send(1, i % 2, sent[at], {nullptr, at});
-        }
-        for (const int tag : {1, 0}) {
-            for (std::uint32_t i = 0; i < 20; i += 2) {
-                const std::uint32_t at = i + static_cast<std::uint32_t>(tag);
-                pair.b->recv(0, tag, received[at], {nullptr, at});
-            }
-        }
-        check_equal(completed(*pair.a, 20).size(), 20U);
-        check_equal(completed(*pair.b, 20).size(), 20U);
-        check(received == sent, "mixed up");
-    }
-});
+const Test in_order("threads transport: messages of a channel arrive in order, others when asked",
+                    [] {
+                        for (const double rendezvous : {0.0, 0.5, 1.0}) {
+                            Pair pair({.seed = 7, .max_delay_polls = 4, .rendezvous = rendezvous});
+                            std::array<Bytes, 20> sent;
+                            std::array<Bytes, 20> received;
+                            for (int i = 0; i < 20; ++i) {
+                                const auto at = static_cast<std::uint32_t>(i);
+                                sent[at] = bytes_of(i);
+                                pair.a->send(1, i % 2, sent[at], {nullptr, at});
+                            }
+                            for (const int tag : {1, 0}) {
+                                for (std::uint32_t i = 0; i < 20; i += 2) {
+                                    const std::uint32_t at = i + static_cast<std::uint32_t>(tag);
+                                    pair.b->recv(0, tag, received[at], {nullptr, at});
+                                }
+                            }
+                            check_equal(completed(*pair.a, 20).size(), 20U);
+                            check_equal(completed(*pair.b, 20).size(), 20U);
+                            check(received == sent, "mixed up");
+                        }
+                    });
 
 const Test waits("threads transport: a send waits for its receiver, or does not", [] {
     const Bytes sent = bytes_of(5);
@@ -76,8 +77,7 @@ const Test wrong_length("threads transport: another length is an error of the re
     Bytes received = bytes_of(1);
     pair.a->send(1, 0, more, {nullptr, 0});
     pair.b->recv(0, 0, received, {nullptr, 0});
-    check_equal(completed(*pair.b, 1).at(0).error,
-                "rank 0 sent 6 instead of the expected 4 bytes");
+    check_equal(completed(*pair.b, 1).at(0).error, "rank 0 sent 6 instead of the expected 4 bytes");
     check(completed(*pair.a, 1).at(0).error.empty(), "an error of the sender");
     check(received == bytes_of(1), "half a message");
 });

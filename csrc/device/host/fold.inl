@@ -129,6 +129,7 @@ inline void fetch_ahead(const std::byte* src, std::size_t bytes) {
     // As a number, for the address may lie behind the buffer's end, where a pointer must not.
     const std::uintptr_t from = reinterpret_cast<std::uintptr_t>(src) + fetched_ahead;
     for (std::size_t line = 0; line < bytes; line += 64) {
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
         __builtin_prefetch(reinterpret_cast<const void*>(from + line));
     }
 }

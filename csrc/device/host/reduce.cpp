@@ -47,6 +47,7 @@ void divide_integers(DType dtype, void* values, std::uint64_t count, std::size_t
 }
 
 const Kernels& chosen_kernels() {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): read once; nobody here sets the environment.
     static const Kernels& chosen = choose_kernels(std::getenv("PYCOLL_ISA"));
     return chosen;
 }

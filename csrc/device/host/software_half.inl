@@ -32,7 +32,7 @@ private:
         const Words sign = (half & 0x8000U) << 16;
         const Words magnitude = (half & 0x7fffU) << 13;
         // The exponent 31 of infinity and NaN has to become 255, which is twice 112 more.
-        const Words all_ones = reinterpret_cast<Words>(in_order(magnitude) >= (31 << 23));
+        const auto all_ones = reinterpret_cast<Words>(in_order(magnitude) >= (31 << 23));
         const Words normal = magnitude + bias + (all_ones & bias);
         // 2^-14 * (1 + mantissa) - 2^-14: exact, and both operands are normal numbers of f32.
         const Words smallest = Words{} + (1U << 23) + bias;
@@ -41,7 +41,7 @@ private:
     }
 
     static Words narrowed(Vector<float> v) {
-        const Words nan = reinterpret_cast<Words>(v != v);
+        const auto nan = reinterpret_cast<Words>(v != v);
         const Words sign = (bits_of(v) >> 16) & 0x8000U & ~nan;
         // 65536 has the exponent of infinity; a NaN becomes it, too, and then gets its mantissa.
         const Vector<float> infinity = Vector<float>{} + 65536.0F;
