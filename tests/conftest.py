@@ -7,68 +7,11 @@ them, by `run_ranks.py`, on several numbers of ranks.
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from launching import Mpirun, run_under_mpirun
 
 collect_ignore_glob = [] if "PYCOLL_UNDER_MPIRUN" in os.environ else ["*ranks/*"]
-
-# What Open MPI needs to run as root and with more ranks than cores (see the Makefile); others
-# ignore it. One BLAS thread each: the ranks share the cores.
-ENVIRONMENT = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYCOLL_TIMEOUT": "60",
-}
-
-Mpirun = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def find_mpirun() -> str:
-    beside = Path(sys.executable).parent / "mpirun"
-    found = str(beside) if beside.exists() else shutil.which("mpirun")
-    assert found, "there is no mpirun beside the interpreter or on PATH"
-    return found
-
-
-def run_under_mpirun(
-    ranks: int, *args: str, timeout: float = 120, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run ``python *args`` on some ranks; past ``timeout`` seconds the test fails."""
-    command = [find_mpirun(), "-n", str(ranks), sys.executable, *args]
-    with subprocess.Popen(
-        command,
-        env={**os.environ, **ENVIRONMENT, **(env or {})},
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            stdout, stderr = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            stdout, stderr = process.communicate()
-            pytest.fail(
-                f"{' '.join(command)} was not done after {timeout} s\n{stdout[-8000:]}\n"
-                f"{stderr[-8000:]}"
-            )
-    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 @pytest.fixture

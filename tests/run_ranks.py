@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Generator
 from typing import Any
 
@@ -40,8 +41,10 @@ class SameOutcomeOnAllRanks:
 def main() -> int:
     if MPI.COMM_WORLD.rank != 0:
         sys.stdout = io.StringIO()  # rank 0 shows what happened on all
-    options = ["-p", "no:cacheprovider", "-x", "-q"]
-    return int(pytest.main([*options, *sys.argv[1:]], plugins=[SameOutcomeOnAllRanks()]))
+    # In one folder for temporary files, ranks would clean up after each other.
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["-p", "no:cacheprovider", "-x", "-q", f"--basetemp={folder}/pytest"]
+        return int(pytest.main([*options, *sys.argv[1:]], plugins=[SameOutcomeOnAllRanks()]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import textwrap
 import time
 
 import pytest
-from conftest import Mpirun
+from launching import Mpirun
 
 START = """
 import os, sys, time

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mpirun
+from launching import Mpirun
 
 PROGRAM = """
 import mpi4py

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Mpirun
+from launching import Mpirun
 
 TESTS = Path(__file__).parent
 FOLDERS = sorted(str(folder) for folder in TESTS.rglob("ranks") if folder.is_dir())

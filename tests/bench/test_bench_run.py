@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Mpirun
+from launching import Mpirun
 
 from pycoll import _core
 from pycoll.bench.options import COLLECTIVES
@@ -86,6 +86,35 @@ def test_all_types_and_ops(mpirun: Mpirun, tmp_path: Path) -> None:
         for record in records
         if record["redop"] == "max" and "f" not in record["type"]
     )
+
+
+CORRUPTED = """
+import sys
+from pycoll.bench import __main__ as program, measurement
+from pycoll.bench.contestants import Call
+
+honest = measurement.pycoll_call
+
+def corrupted(comm, *arguments):
+    call = honest(comm, *arguments)
+    def run():
+        call.run()
+        if comm.rank == 1:
+            call.result[2:4] += 1
+    return Call(run, call.result)
+
+measurement.pycoll_call = corrupted
+sys.exit(program.main(sys.argv[1:]))
+"""
+
+
+def test_wrong_elements_are_counted_over_all_ranks_and_fail_the_run(mpirun: Mpirun) -> None:
+    arguments = ("all_reduce", "-b", "64", "-e", "64", "--in-place", *FAST)
+    done = mpirun(2, "-c", CORRUPTED, *arguments)
+    assert done.returncode == 1
+    rows = [line.split() for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert [row[8] for row in rows] == ["2"]
+    assert "# Wrong values: 2 FAILED" in done.stdout
 
 
 def test_plot_is_drawn(mpirun: Mpirun, tmp_path: Path) -> None:
