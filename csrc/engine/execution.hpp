@@ -72,6 +72,10 @@ public:
     void release();
 
     [[nodiscard]] const Label& label() const { return label_; }
+    /// Bytes of `label().count` elements.
+    [[nodiscard]] std::uint64_t operand_bytes() const {
+        return label_.count * size_of(operands_.dtype);
+    }
     /// When the communicator gives up on it.
     [[nodiscard]] Clock::time_point deadline() const { return deadline_; }
     /// "all_reduce (call 17: 1000 x float32)", "recv from rank 2 with tag 5 (4000 bytes)".

@@ -41,7 +41,7 @@ void Work::wait(std::optional<std::chrono::nanoseconds> timeout) {
 void Communicator::wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout) {
     const auto start = timeout ? Clock::now() : Clock::time_point();
     {
-        Patience patience(options_.oversubscribed, long_waits_);
+        Patience patience(options_.oversubscribed, execution.operand_bytes(), long_waits_);
         const Attendance attendance(attending_);
         while (!execution.done()) {
             attend(patience);
@@ -68,7 +68,7 @@ bool Communicator::test(Execution& execution) {
 
 void Communicator::wait_until(Lock& lock, Condition over) {
     if ((this->*over)()) return;
-    Patience patience(options_.oversubscribed, long_waits_);
+    Patience patience(options_.oversubscribed, 0, long_waits_);
     const Attendance attendance(attending_);
     while (!(this->*over)()) {
         lock.unlock();

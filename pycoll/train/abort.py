@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pycoll.train.verdict import AgreedError
 if TYPE_CHECKING:
     from pycoll import Communicator
 
+_SECONDS_TO_PASS_ON = 1.0
 # What shells report for a program that Ctrl-C ended: 128 + SIGINT.
 _INTERRUPTED = 130
 
@@ -53,6 +55,9 @@ def _end_job(text: str, code: int) -> Never:
     sys.stderr.write(text)
     sys.stderr.flush()
     sys.stdout.flush()
+    # Launchers kill the job on abort, at times before they have passed on what it wrote (seen with
+    # MPICH's hydra on a busy machine); nothing says when they have.
+    time.sleep(_SECONDS_TO_PASS_ON)
     MPI.COMM_WORLD.Abort(code)
     # MPICH returns from it now and then; this rank must not go on then.
     os._exit(code)
