@@ -15,10 +15,16 @@ namespace pycoll {
 ///
 /// Ranks that outnumber the cores do not spin, since the peer they wait for needs the core. They
 /// yield while waits are short, as when calls follow each other; where the last call had to wait
-/// for a peer that computes, they sleep at once: those who yield are never idle, and share the core
-/// with the one who works. Measured with 8 ranks on 2 cores, all-reduce of 64 KiB, per call, alone
-/// and after 0.8 ms of computation by one of the ranks: 0.36 ms and 2.6 ms when yielding for up to
-/// 2 ms, 0.72 ms and 1.3 ms when sleeping at once, 0.37 ms and 1.4 ms when choosing like this.
+/// for a peer that computes, they sleep at once. For a yield may give little: where a launcher puts
+/// every rank into a session of its own, as MPICH's does, Linux counts it as a group of its own,
+/// and those who yield still take an equal share from the one who works. Measured with 8 ranks on 2
+/// cores, all-reduce of 64 KiB alone, and after 0.8 ms of computation by one rank, ms per call:
+///
+///                                MPICH 5        Open MPI 5
+///     yielding for up to 2 ms    0.19   2.9     0.22   0.8
+///     sleeping at once           0.71   1.4     1.40   2.0
+///     choosing like this         0.19   1.7     0.22   1.5
+///     the MPI's own              0.25   2.8     0.19   0.8
 class Patience {
 public:
     /// `bytes` is the length of the call. `long_waits` is remembered from call to call.
