@@ -27,8 +27,8 @@ struct Failure {
     std::string why;
 };
 
-/// One run of a plan. Without the communicator's lock, only done(), check(), release() and what does
-/// not change from begin() on (label(), operand_bytes()) may be used.
+/// One run of a plan. Without the communicator's lock, only done(), check(), release() and what
+/// does not change from begin() on (label(), operand_bytes()) may be used.
 class Execution {
 public:
     struct Operands {

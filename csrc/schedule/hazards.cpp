@@ -69,9 +69,9 @@ std::optional<std::string> find_hazard(const Schedule& schedule) {
             }
             if ((a.writes || b.writes) && !ancestors.ordered(a.step, b.step)) {
                 const auto [first, second] = std::minmax(a.step, b.step);
-                return "steps " + std::to_string(first) + " (" +
-                       to_string(schedule.steps[first]) + ") and " + std::to_string(second) +
-                       " (" + to_string(schedule.steps[second]) +
+                return "steps " + std::to_string(first) + " (" + to_string(schedule.steps[first]) +
+                       ") and " + std::to_string(second) + " (" +
+                       to_string(schedule.steps[second]) +
                        ") touch the same elements in no fixed order";
             }
         }

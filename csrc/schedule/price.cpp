@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <queue>
-#include <tuple>
 #include <stdexcept>
+#include <tuple>
 
 #include "schedule/frontier.hpp"
 #include "schedule/messages.hpp"
@@ -69,13 +69,14 @@ private:
     /// Ranks that outnumber the cores of their node take turns.
     static double slowdown(std::size_t ranks, const CostModel& model) {
         if (model.cores_per_node <= 0) return 1;
-        const auto local = model.ranks_per_node > 0
-                               ? std::min(ranks, at(model.ranks_per_node))
-                               : ranks;
+        const auto local =
+            model.ranks_per_node > 0 ? std::min(ranks, at(model.ranks_per_node)) : ranks;
         return std::max(1.0, static_cast<double>(local) / model.cores_per_node);
     }
 
-    [[nodiscard]] const Step& step_of(StepId id) const { return schedules_[at(id.rank)].steps[id.step]; }
+    [[nodiscard]] const Step& step_of(StepId id) const {
+        return schedules_[at(id.rank)].steps[id.step];
+    }
     Interval& when(StepId id) { return timeline[at(id.rank)][id.step]; }
     [[nodiscard]] double bytes(std::uint64_t count) const {
         return static_cast<double>(count) * element_size_;
@@ -83,7 +84,8 @@ private:
 
     [[nodiscard]] const Link& link(int a, int b) const {
         const int per_node = model_.ranks_per_node;
-        return per_node <= 0 || a / per_node == b / per_node ? model_.intra_node : model_.inter_node;
+        return per_node <= 0 || a / per_node == b / per_node ? model_.intra_node
+                                                             : model_.inter_node;
     }
 
     [[nodiscard]] double ready_at(StepId event) {
@@ -94,7 +96,8 @@ private:
             }
         };
         wait_for(event);
-        if (const StepId receiver = messages_.partner(event); receiver.rank >= 0) wait_for(receiver);
+        if (const StepId receiver = messages_.partner(event); receiver.rank >= 0)
+            wait_for(receiver);
         return time;
     }
 
@@ -118,8 +121,8 @@ private:
         const Step& step = step_of(event);
         const double ready = ready_at(event);
         if (step.kind == StepKind::copy) {
-            when(event) = occupy_core(event.rank, ready,
-                                      bytes(step.dst.count) * model_.copy * slowdown_);
+            when(event) =
+                occupy_core(event.rank, ready, bytes(step.dst.count) * model_.copy * slowdown_);
             return;
         }
         if (step.kind == StepKind::reduce) {
@@ -180,7 +183,8 @@ Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
     Price result;
     for (const Schedule& schedule : schedules) count_traffic(schedule, element_size, result);
     for (const auto& rank : walk.timeline) {
-        for (const Interval& interval : rank) result.seconds = std::max(result.seconds, interval.end);
+        for (const Interval& interval : rank)
+            result.seconds = std::max(result.seconds, interval.end);
     }
     result.timeline = std::move(walk.timeline);
     return result;

@@ -47,10 +47,10 @@ void check_throws(Action&& action, std::string_view part,
     try {
         action();
     } catch (const Error& error) {
-        check(std::string_view(error.what()).find(part) != std::string_view::npos,
-              "the error is '" + std::string(error.what()) + "', without '" + std::string(part) +
-                  "'",
-              where);
+        check(
+            std::string_view(error.what()).find(part) != std::string_view::npos,
+            "the error is '" + std::string(error.what()) + "', without '" + std::string(part) + "'",
+            where);
         return;
     }
     fail("nothing was thrown", where);
