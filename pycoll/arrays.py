@@ -40,7 +40,9 @@ def shape_of(array: Array) -> tuple[int, ...]:
 
 
 def empty_like(array: Array, rows: int | None) -> Array:
-    """Return a new array of the same library and dtype, of another length along the first axis.
+    """Return a new array of the same dtype, of another length along the first axis.
+
+    It is a PyTorch tensor for a PyTorch tensor, and a NumPy array for anything else.
 
     Parameters
     ----------

@@ -45,6 +45,9 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
         The same among the ranks of this node (host).
     node, node_count : int
         Number of this rank's node, from 0, and number of nodes.
+    oversubscribed : bool
+        Whether the ranks of this node outnumber the cores that they may use, here or in the
+        communicator that this one was made from; then nobody spins while it waits.
 
     Raises
     ------
@@ -61,9 +64,9 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
         seconds = _timeout_in_seconds(timeout)
         self._start(parent.Dup(), seconds)
 
-    def _start(self, own: MPI.Intracomm, timeout: float) -> None:
+    def _start(self, own: MPI.Intracomm, timeout: float, *, crowded: bool = False) -> None:
         """Take over an MPI communicator that nobody else sends on."""
-        topology = find_topology(own)
+        topology = find_topology(own, crowded=crowded)
         self._mpi = own
         self._timeout = timeout
         self._core = _core.Communicator(
@@ -78,6 +81,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
         self.local_size = topology.local_size
         self.node = topology.node
         self.node_count = topology.node_count
+        self.oversubscribed = topology.oversubscribed
 
     def __repr__(self) -> str:
         return f"<pycoll.Communicator rank {self.rank} of {self.size}, {self.node_count} node(s)>"
@@ -152,7 +156,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
 
     def _made_from(self, own: MPI.Intracomm) -> Communicator:
         made = Communicator.__new__(Communicator)
-        made._start(own, self._timeout)
+        made._start(own, self._timeout, crowded=self.oversubscribed)
         return made
 
     def _meet(self, function: str) -> None:

@@ -25,7 +25,8 @@ class Topology:
     cores_per_node : int
         Equal on all ranks: cores that the ranks of a node may use, the least of all nodes.
     oversubscribed : bool
-        Whether the ranks of this node outnumber the cores they may use.
+        Whether the ranks of this node outnumber the cores they may use, or those of the
+        communicator that this one was made from do.
     """
 
     local_rank: int
@@ -37,8 +38,14 @@ class Topology:
     oversubscribed: bool
 
 
-def find_topology(comm: MPI.Intracomm) -> Topology:
-    """Find out with whom this rank shares its node. Collective over ``comm``."""
+def find_topology(comm: MPI.Intracomm, *, crowded: bool = False) -> Topology:
+    """Find out with whom this rank shares its node. Collective over ``comm``.
+
+    Parameters
+    ----------
+    crowded : bool
+        Whether a larger group is known to outnumber the cores: its other ranks go on using them.
+    """
     local = comm.Split_type(MPI.COMM_TYPE_SHARED)
     try:
         # Some launchers bind each rank to a core of its own: together they have all of these.
@@ -53,7 +60,7 @@ def find_topology(comm: MPI.Intracomm) -> Topology:
             node_count=len(nodes),
             ranks_per_node=_run_length(leaders),
             cores_per_node=comm.allreduce(cores, op=MPI.MIN),
-            oversubscribed=local.size > cores,
+            oversubscribed=crowded or local.size > cores,
         )
     finally:
         local.Free()

@@ -30,7 +30,7 @@ def test_topology(mpi: MPI.Intracomm) -> None:
     """All ranks are on one node; several are recognised if each but the last is as long."""
     topology = find_topology(mpi)
     assert topology.ranks_per_node == 0
-    assert topology.cores_per_node == len(usable_cores()) or mpi.size > 1
+    assert topology.cores_per_node == len(set().union(*mpi.allgather(usable_cores())))
     assert topology.oversubscribed == (mpi.size > topology.cores_per_node)
     lengths = {
         (0, 0, 2, 2): 2,
@@ -48,6 +48,11 @@ def test_topology(mpi: MPI.Intracomm) -> None:
 
 def test_split_by_color(comm: pycoll.Communicator) -> None:
     """Ranks of a color make a communicator, numbered as before, and talk among themselves only."""
+    # However few they are, the others go on using the cores.
+    alone = comm.split(comm.rank)
+    assert alone is not None
+    assert alone.oversubscribed == comm.oversubscribed
+    alone.close()
     color = comm.rank % 2
     members = [rank for rank in range(comm.size) if rank % 2 == color]
     with comm.split(color) as part:
