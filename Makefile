@@ -55,9 +55,10 @@ test: test-core test-python
 
 # The C++ core without MPI: plain, and under the sanitizers.
 test-core:
-	$(MAKE) -C tests/cpp -j$(JOBS) test
-	$(MAKE) -C tests/cpp -j$(JOBS) test SANITIZE=address
-	$(MAKE) -C tests/cpp -j$(JOBS) test SANITIZE=thread
+	$(MAKE) -j$(JOBS) test-core-none test-core-address test-core-thread
+
+test-core-%:
+	$(MAKE) -C tests/cpp test SANITIZE=$*
 
 test-python: install
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
