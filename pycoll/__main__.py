@@ -1,4 +1,4 @@
-"""The command line: ``python -m pycoll info`` and ``python -m pycoll plan``."""
+"""The command line: ``python -m pycoll info``, ``plan`` and ``tune``."""
 
 from __future__ import annotations
 
@@ -42,13 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "right, predicts how long it takes, and prints the steps.",
     )
     plan.set_defaults(run=lambda options: _plan(plan, options))
+
+    tune = commands.add_parser(
+        "tune",
+        help="measure this machine, for algorithms to be chosen by that",
+        description="Measures for some seconds what messages, folds and signals cost here and how "
+        "long collectives take, prints it, and keeps it for all later runs on this machine with "
+        "this MPI. Start it as your programs: mpirun -n N python -m pycoll tune.",
+    )
+    tune.set_defaults(run=lambda options: _tune(tune, options))
     try:
-        from pycoll.planning.command import add_arguments
+        from pycoll.planning import command as planning
+        from pycoll.tuning import command as tuning
     except (ImportError, RuntimeError):
         # `info` says what is wrong; mpi4py raises RuntimeError when it finds no MPI library.
         pass
     else:
-        add_arguments(plan)
+        planning.add_arguments(plan)
+        tuning.add_arguments(tune)
 
     options = parser.parse_args(arguments)
     code: int = options.run(options)
@@ -67,6 +78,15 @@ def _plan(parser: Parser, options: argparse.Namespace) -> int:
     try:
         return run(options)
     except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def _tune(parser: Parser, options: argparse.Namespace) -> int:
+    from pycoll.tuning.command import run
+
+    try:
+        return run(options)
+    except ValueError as error:
         parser.error(str(error))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -20,6 +20,8 @@ class Caller:
     rank: int
     size: int
     _core: _core.Communicator
+    #: The function that makes collective calls: see csrc/bindings/call_function.hpp.
+    _native: Callable[..., Any]
 
     def _call(
         self,
@@ -28,11 +30,27 @@ class Caller:
         out: Array | None,
         result: Any,
         *,
-        async_op: bool,
-        **options: Any,
+        op: Op = "sum",
+        root: int = 0,
+        counts: list[int] | None = None,
+        recv_counts: list[int] | None = None,
+        algorithm: str = "auto",
+        chunk_bytes: int = 0,
+        async_op: bool = False,
     ) -> Any:
         """Run a collective call; return ``result``, or a Work that will."""
-        work = self._core.call(collective, array, out, async_op=async_op, **options)
+        work = self._native(
+            collective,
+            array,
+            out,
+            op,
+            root,
+            counts,
+            recv_counts,
+            algorithm,
+            chunk_bytes,
+            bool(async_op),
+        )
         return result if work is None else Work(work, result)
 
     def _root(self, function: str, root: int) -> int:

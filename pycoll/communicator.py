@@ -5,16 +5,18 @@ from __future__ import annotations
 import atexit
 import os
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import numpy.typing as npt
 from mpi4py import MPI
 
-from pycoll import _core
+from pycoll import _core, shared_memory
 from pycoll.calling import integer
 from pycoll.collectives import Collectives
-from pycoll.cost import default_model
 from pycoll.point_to_point import PointToPoint
-from pycoll.topology import find_topology
+from pycoll.shared_memory import share_node
+from pycoll.topology import find_topology, split_by_node
+from pycoll.tuning.agreement import agree
 from pycoll.vector_collectives import VectorCollectives
 
 DEFAULT_TIMEOUT = 600.0
@@ -66,15 +68,26 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
 
     def _start(self, own: MPI.Intracomm, timeout: float, *, crowded: bool = False) -> None:
         """Take over an MPI communicator that nobody else sends on."""
-        topology = find_topology(own, crowded=crowded)
+        with split_by_node(own) as local:
+            topology = find_topology(own, local, crowded=crowded)
+            node = share_node(own, local)
+            all_share = own.allreduce(node is not None, op=MPI.LAND)
+        agreement = agree(own)
         self._mpi = own
         self._timeout = timeout
         self._core = _core.Communicator(
             own.py2f(),
             timeout=timeout,
             oversubscribed=topology.oversubscribed,
-            model=default_model(topology.ranks_per_node, topology.cores_per_node),
+            model=agreement.costs.model(topology.ranks_per_node, topology.cores_per_node),
+            wishes=agreement.wishes,
+            segment=None if node is None else node.segment,
+            ranks=[] if node is None else node.ranks,
+            processes=[] if node is None else node.processes,
+            nodes=topology.nodes if all_share and topology.node_count > 1 else [],
         )
+        self._shares_memory = node is not None and topology.local_size > 1
+        self._native = self._core.call
         self.rank = self._core.rank
         self.size = self._core.size
         self.local_rank = topology.local_rank
@@ -88,8 +101,57 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
 
     @property
     def transport(self) -> str:
-        """What carries the data between ranks."""
-        return self._core.transport
+        """What carries the data between ranks: the ranks of a node may share memory."""
+        if not self._shares_memory:
+            return self._core.transport
+        if self.local_size == self.size:
+            return "shared memory"
+        return f"shared memory, {self._core.transport} between nodes"
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of all messages that this rank has sent on this communicator so far.
+
+        What goes through shared memory is not in it: with the ranks of each node sharing memory,
+        hierarchical algorithms send messages between nodes only.
+        """
+        return self._core.sent_bytes
+
+    def empty(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32"
+    ) -> npt.NDArray[Any]:
+        """Return a new array that all ranks of this node can see (registered memory).
+
+        Collectives on such arrays, and on contiguous slices and views of them, move the data
+        straight between the ranks' arrays, where all ranks pass such arrays. Not collective: a rank
+        may make any number of them, of any shapes, and drop them whenever it likes. They outlive
+        the communicator, and serve any other one as well.
+
+        Parameters
+        ----------
+        shape : int or tuple of int
+            As for `numpy.empty`.
+        dtype : dtype
+            As for `numpy.empty`, but float32 by default.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a shape or dtype that makes no sense.
+        OSError
+            When there is not so much memory.
+        """
+        with self._naming("empty"):
+            return shared_memory.empty(shape, dtype)
+
+    def zeros(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32"
+    ) -> npt.NDArray[Any]:
+        """Return a new array like `empty`, filled with zeros."""
+        with self._naming("zeros"):
+            array = shared_memory.empty(shape, dtype)
+        array.fill(0)
+        return array
 
     @property
     def timeout(self) -> float:

@@ -1,25 +1,96 @@
-"""What messages and folds cost: the numbers by which ``algorithm="auto"`` chooses."""
+"""What messages, folds and signals cost: the numbers by which ``algorithm="auto"`` chooses."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
 from pycoll._core import CostModel, Link
 
-# Measured between processes of one host (2 cores of an AMD EPYC, virtual; MPICH 5, Open MPI 5):
-#   alpha: one exchange, `mpirun -n 2 python -m pycoll.bench all_reduce -b 64 -e 64 --algorithm
-#          recursive_doubling`, takes 2.3 us (MPICH) and 2.4 us (Open MPI)
-#   beta:  the same with `-b 256K -e 256K --chunk 1G` takes 54 us
-# With these, what auto chose for all_reduce took 1.08 times as long as the best of all algorithms
-# and chunks (geometric mean over 64 B to 64 MiB, 2, 4 and 8 ranks, both MPIs). With a smaller alpha
-# or slower folding it was 1.10 times, up to 1.4 at 1 MiB: messages were cut too finely.
-INTRA_NODE = Link(alpha=2.5e-6, beta=1 / 5e9)
-# A 25 Gbit/s network: assumed, since nothing was measured between hosts yet.
-INTER_NODE = Link(alpha=15e-6, beta=1 / 2.5e9)
-# Measured of csrc/device/host/reduce.hpp with AVX-512 on the same machine, float32, bytes of the
-# result: folds 64 to 74 GB/s, copies 105 to 142 GB/s for 64 to 256 KiB; 47 and 80 GB/s for 1 MiB;
-# 15 and 34 GB/s for 16 MiB, beyond the cache. What was just received is in the cache, what it is
-# folded with often is not.
-SECONDS_PER_FOLDED_BYTE = 1 / 40e9
-SECONDS_PER_COPIED_BYTE = 1 / 40e9
+
+@dataclass(frozen=True)
+class Costs:
+    """The numbers of a cost model, in seconds; by default as measured (see the comments).
+
+    Attributes
+    ----------
+    intra_alpha, inter_alpha : float
+        Per message, inside a node and between nodes.
+    intra_beta, inter_beta : float
+        Per byte of a message.
+    gamma, copy : float
+        Per byte folded, and per byte copied.
+    signal : float
+        From a signal in shared memory to the end of the wait for it, where ranks have a core each.
+    wake : float
+        So much more for each rank of a core, where ranks share cores.
+    """
+
+    # Measured between processes of one host (2 cores of an AMD EPYC, virtual; MPICH 5, Open MPI 5):
+    #   alpha: one exchange, `mpirun -n 2 python -m pycoll.bench all_reduce -b 64 -e 64 --algorithm
+    #          recursive_doubling`, takes 2.3 us (MPICH) and 2.4 us (Open MPI)
+    #   beta:  the same with `-b 256K -e 256K --chunk 1G` takes 54 us
+    # With these, what auto chose for all_reduce took 1.08 times as long as the best algorithm and
+    # chunk over messages (geometric mean over 64 B to 64 MiB, 2, 4 and 8 ranks, both MPIs). With a
+    # smaller alpha or slower folding it was 1.10 times, up to 1.4 at 1 MiB: messages were cut too
+    # finely.
+    intra_alpha: float = 2.5e-6
+    intra_beta: float = 1 / 5e9
+    # A 25 Gbit/s network: assumed, since nothing was measured between hosts yet.
+    inter_alpha: float = 15e-6
+    inter_beta: float = 1 / 2.5e9
+    # Measured of csrc/device/host/reduce.hpp with AVX-512 on the same machine, float32, bytes of
+    # the result: folds 64 to 74 GB/s, copies 105 to 142 GB/s for 64 to 256 KiB; 47 and 80 GB/s for
+    # 1 MiB; 15 and 34 GB/s for 16 MiB, beyond the cache. What was just received is in the cache,
+    # what it is folded with often is not. The direct all-reduce of 8 MiB between 8 ranks folds and
+    # copies 41 GB/s on each core.
+    gamma: float = 1 / 40e9
+    copy: float = 1 / 40e9
+    # A direct all-reduce of 8 B between 2 ranks (two rounds of signals) takes 1.1 us more than one
+    # in one shot (one round); a turn of a staged all-reduce of 8 MiB in chunks of 16 KiB takes
+    # 1.7 us more than the copying and folding in it.
+    signal: float = 0.7e-6
+    # A barrier in one shot takes 2 us between 2 ranks on 2 cores, 6 to 45 us between 4 and 18 to
+    # 50 us between 8, depending on what else the machine does.
+    wake: float = 4e-6
+
+    def model(self, ranks_per_node: int = 0, cores_per_node: int = 0) -> CostModel:
+        """Return the model with these costs; see `default_model`."""
+        return CostModel(
+            intra_node=Link(alpha=self.intra_alpha, beta=self.intra_beta),
+            inter_node=Link(alpha=self.inter_alpha, beta=self.inter_beta),
+            gamma=self.gamma,
+            copy=self.copy,
+            signal=self.signal,
+            wake=self.wake,
+            ranks_per_node=ranks_per_node,
+            cores_per_node=cores_per_node,
+        )
+
+
+#: The names of all costs.
+COSTS = tuple(field.name for field in dataclasses.fields(Costs))
+
+
+def costs_from(found: Any) -> Costs:
+    """Return costs of which some are given by name; the others are as without measurement.
+
+    Raises
+    ------
+    ValueError
+        When there are other names, or values that are no numbers of seconds.
+    """
+    if not isinstance(found, dict):
+        raise ValueError("the costs are no mapping from names to seconds")
+    for name, value in found.items():
+        if name not in COSTS:
+            raise ValueError(f"there is no cost named {name!r}")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value) or value < 0:
+            raise ValueError(f"cost {name!r} is {value!r}, no number of seconds")
+    return Costs(**found)
 
 
 def default_model(ranks_per_node: int = 0, cores_per_node: int = 0) -> CostModel:
@@ -32,11 +103,4 @@ def default_model(ranks_per_node: int = 0, cores_per_node: int = 0) -> CostModel
     cores_per_node : int
         Ranks that outnumber these take turns; 0 for one core each.
     """
-    return CostModel(
-        intra_node=INTRA_NODE,
-        inter_node=INTER_NODE,
-        gamma=SECONDS_PER_FOLDED_BYTE,
-        copy=SECONDS_PER_COPIED_BYTE,
-        ranks_per_node=ranks_per_node,
-        cores_per_node=cores_per_node,
-    )
+    return Costs().model(ranks_per_node, cores_per_node)

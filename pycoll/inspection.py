@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ def inspect_installation() -> dict[str, Any]:
         found["problem"] = str(error)
         return found
     found["built against"] = _core.built_against
-    found["transports"] = ["mpi (point-to-point messages)"]
+    found["transports"] = ["mpi (point-to-point messages)", "shared memory (inside a node)"]
+    found["shared memory"] = _shared_memory()
+    found["tuning"] = _tuning()
     found["CUDA"] = "no: this build has no CUDA support"
     try:
         found["instruction set"] = _core.instruction_set()
@@ -50,6 +53,37 @@ def inspect_installation() -> dict[str, Any]:
         algorithms[algorithm.collective].append(algorithm.name)
     found["algorithms"] = dict(algorithms)
     return found
+
+
+def _shared_memory() -> str:
+    """Return whether ranks of this node can share memory, in words."""
+    from pycoll import _core
+    from pycoll.shared_memory import SWITCH
+
+    if os.environ.get(SWITCH, "1") == "0":
+        return f"off: {SWITCH} is 0"
+    try:
+        _core.Segment.create(2)
+    except OSError as error:
+        return f"off: the system gives none ({error})"
+    return "on"
+
+
+def _tuning() -> str:
+    """Return by what auto chooses, in words."""
+    from pycoll.tuning.file import SWITCH, load, path_in_use
+
+    path = path_in_use()
+    if path is None:
+        return f"off: {SWITCH} is off"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tuning = load()
+    if caught:
+        return str(caught[0].message)
+    if tuning is None:
+        return "none: 'mpirun -n N python -m pycoll tune' measures this machine"
+    return f"{path}, measured {tuning.machine.get('date', 'at some time')}"
 
 
 def cpu_model() -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mpi4py import MPI
@@ -19,6 +22,8 @@ class Topology:
     node, node_count : int
         Number of this rank's node (nodes are numbered by their lowest rank), and how many nodes
         there are.
+    nodes : list of int
+        The number of each rank's node.
     ranks_per_node : int
         Equal on all ranks: the length of the runs of consecutive ranks that share a node; 0 when
         there is one node only, or the ranks are not laid out so.
@@ -33,37 +38,93 @@ class Topology:
     local_size: int
     node: int
     node_count: int
+    nodes: list[int]
     ranks_per_node: int
     cores_per_node: int
     oversubscribed: bool
 
 
-def find_topology(comm: MPI.Intracomm, *, crowded: bool = False) -> Topology:
-    """Find out with whom this rank shares its node. Collective over ``comm``.
+def find_topology(comm: MPI.Intracomm, local: MPI.Intracomm, *, crowded: bool = False) -> Topology:
+    """Find out where this rank lives. Collective over ``comm``.
 
     Parameters
     ----------
+    local : MPI.Intracomm
+        The ranks of this rank's node: `split_by_node`.
     crowded : bool
         Whether a larger group is known to outnumber the cores: its other ranks go on using them.
     """
-    local = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    # Some launchers bind each rank to a core of its own: together they have all of these.
+    cores = len(set().union(*local.allgather(usable_cores())))
+    leader = local.bcast(comm.rank)
+    leaders = comm.allgather(leader)
+    nodes = sorted(set(leaders))
+    return Topology(
+        local_rank=local.rank,
+        local_size=local.size,
+        node=nodes.index(leader),
+        node_count=len(nodes),
+        nodes=[nodes.index(leader) for leader in leaders],
+        ranks_per_node=_run_length(leaders),
+        cores_per_node=comm.allreduce(cores, op=MPI.MIN),
+        oversubscribed=crowded or local.size > cores,
+    )
+
+
+@contextmanager
+def split_by_node(comm: MPI.Intracomm) -> Iterator[MPI.Intracomm]:
+    """Make a communicator of the ranks of each node, for a while. Collective over ``comm``.
+
+    The environment variable PYCOLL_NODES divides the ranks of one machine into several nodes, to
+    try out on it what happens between machines: "3+5" puts the first three ranks of the program on
+    one node and five on another, "2x4" makes two nodes of four.
+
+    Raises
+    ------
+    ValueError
+        When PYCOLL_NODES makes no sense.
+    """
+    local = MPI.Intracomm(comm.Split_type(MPI.COMM_TYPE_SHARED))
     try:
-        # Some launchers bind each rank to a core of its own: together they have all of these.
-        cores = len(set().union(*local.allgather(usable_cores())))
-        leader = local.bcast(comm.rank)
-        leaders = comm.allgather(leader)
-        nodes = sorted(set(leaders))
-        return Topology(
-            local_rank=local.rank,
-            local_size=local.size,
-            node=nodes.index(leader),
-            node_count=len(nodes),
-            ranks_per_node=_run_length(leaders),
-            cores_per_node=comm.allreduce(cores, op=MPI.MIN),
-            oversubscribed=crowded or local.size > cores,
-        )
+        if wanted := os.environ.get("PYCOLL_NODES"):
+            sizes = node_sizes(wanted, MPI.COMM_WORLD.size)
+            whole = local
+            local = MPI.Intracomm(whole.Split(_node_of(MPI.COMM_WORLD.rank, sizes)))
+            whole.Free()
+        yield local
     finally:
         local.Free()
+
+
+def node_sizes(text: str, ranks: int) -> list[int]:
+    """Return how many ranks each node has, by a text such as "2x4" or "3+5".
+
+    Raises
+    ------
+    ValueError
+        When it is no such text, or of another number of ranks.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match:
+        sizes = [int(match[2])] * int(match[1])
+    elif re.fullmatch(r"\d+(\+\d+)*", text):
+        sizes = [int(size) for size in text.split("+")]
+    else:
+        sizes = []
+    if sum(sizes) != ranks or 0 in sizes:
+        raise ValueError(
+            f"PYCOLL_NODES is {text!r}; with {ranks} ranks it must be numbers of ranks that add up "
+            f"to {ranks}, such as 2+{max(ranks - 2, 1)}, or nodes x ranks, such as 1x{ranks}"
+        )
+    return sizes
+
+
+def _node_of(rank: int, sizes: list[int]) -> int:
+    node = 0
+    while rank >= sizes[node]:
+        rank -= sizes[node]
+        node += 1
+    return node
 
 
 def usable_cores() -> set[int]:

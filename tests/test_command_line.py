@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,13 @@ from pycoll import _core
 from pycoll.__main__ import main
 from pycoll._core import _loading
 from pycoll.inspection import inspect_installation
+from pycoll.tuning.file import Measured, Tuning, write
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans go by the default costs, whatever this machine was found to be."""
+    monkeypatch.setenv("PYCOLL_TUNING", "off")
 
 
 def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -50,7 +58,7 @@ def test_plan_says_what_a_call_does_and_costs(capsys: pytest.CaptureFixture[str]
 
 
 def test_plan_prints_all_ranks_when_they_are_short(capsys: pytest.CaptureFixture[str]) -> None:
-    text = output_of(capsys, "plan", "barrier", "--ranks", "4")
+    text = output_of(capsys, "plan", "barrier", "--ranks", "4", "--memory", "none")
     assert [f"rank {rank} of 4" in text for rank in range(4)] == [True] * 4
 
 
@@ -62,13 +70,57 @@ def test_plan_prints_the_rank_that_is_asked_for(capsys: pytest.CaptureFixture[st
 
 def test_why_lists_all_candidates_and_marks_one(capsys: pytest.CaptureFixture[str]) -> None:
     text = output_of(capsys, "plan", "all_reduce", "--why", "--bytes", "4K", "--rank", "0")
-    names = [found.name for found in _core.algorithms() if found.collective == "all_reduce"]
+    names = [
+        found.name
+        for found in _core.algorithms()
+        if found.collective == "all_reduce" and found.reach != "arrays" and not found.spans_nodes
+    ]
     lines = text.splitlines()
     [chosen] = [line for line in lines if line.startswith(" -> ")]
     assert chosen.split()[1] in names
     others = [line for line in lines if line.startswith("    ") and line.split()[0] in names]
     assert len(others) == len(names) - 1
     assert f"algorithm   {chosen.split()[1]} (chosen by auto)" in text
+
+
+def test_why_prints_measured_times_where_there_are_some(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "tuning.json"
+    one = Measured(4, 0, 2, "all_reduce", "float32", 1024, "plain", "ring", 0, 4.5e-6)
+    write(path, Tuning({"cores": 2, "date": "today"}, {"gamma": 1 / 8e9}, [one]))
+    monkeypatch.setenv("PYCOLL_TUNING", str(path))
+    arguments = ["plan", "all_reduce", "--ranks", "4", "--bytes", "4K", "--why", "--rank", "0"]
+    text = output_of(capsys, *arguments)
+    assert "8 GB/s folded" in text
+    assert "2 core(s) per node" in text
+    [ring] = [line for line in text.splitlines() if line.startswith("    ring ")]
+    assert ring.endswith("4.5 µs")
+    assert "measured today" in text
+    # Other ranks, other cores: nothing was measured there.
+    for other in (["--ranks", "8"], ["--cores-per-node", "4"]):
+        assert "measured  " not in output_of(capsys, *arguments, *other)
+    read = json.loads(output_of(capsys, *arguments, "--json"))
+    assert {found["algorithm"]: found["measured"] for found in read["candidates"]}["ring"] == 4.5e-6
+
+
+def test_plans_of_registered_arrays_name_whose_memory_is_touched(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["plan", "all_reduce", "--ranks", "2", "--bytes", "1M", "--memory", "registered"]
+    text = output_of(capsys, *arguments, "--rank", "0")
+    assert "algorithm   direct (chosen by auto)" in text
+    assert "rank 1 input[0:" in text
+    assert "after all have entered" in text
+    assert "1 signal(s)" in text
+    read = json.loads(output_of(capsys, *arguments, "--json", "--rank", "0"))
+    assert (read["reach"], read["meets_first"]) == ("arrays", True)
+    [schedule] = read["schedules"]
+    kinds = [step["kind"] for step in schedule["steps"]]
+    assert kinds[0] == "reduce"
+    assert kinds[-2:] == ["signal", "wait"]
+    owners = [src.get("owner") for src in schedule["steps"][0]["srcs"]]
+    assert owners == [None, 1]
 
 
 def test_blocks_share_the_size_evenly(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,11 +188,20 @@ def test_info_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         assert any(line.startswith(topic) for line in text.splitlines()), topic
     assert "CUDA" in text
     assert "no: this build has no CUDA support" in text
+    assert re.search(r"^shared memory +on$", text, re.MULTILINE)
+    assert "PYCOLL_TUNING is off" in text
     for name in (*_core.DTYPE_SIZES, *_core.REDUCE_OPS, *_core.COLLECTIVES):
         assert name in text
     for algorithm in _core.algorithms():
         assert algorithm.name in text
     assert "PROBLEM" not in text
+
+
+def test_info_says_that_shared_memory_is_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYCOLL_SHARED_MEMORY", "0")
+    assert "off: PYCOLL_SHARED_MEMORY is 0" in output_of(capsys, "info")
 
 
 def test_info_in_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ def test_a_peer_that_never_calls(mpirun: Mpirun) -> None:
     assert done.returncode != 0
     error = "TimeoutError: rank 2: all_reduce (call 1: 1000 x float64): gave up after 1 s, "
     assert f"pycoll.{error}" in done.stderr
-    assert "from rank 1" in done.stderr
+    assert "waiting for rank 1 (which has made no call yet)" in done.stderr
     assert time.monotonic() - began < 30
 
 
@@ -71,15 +71,32 @@ if rank == 0:
         ("comm.barrier() if rank else comm.all_reduce(np.ones(100))", "CollectiveError"),
     ],
 )
-def test_calls_that_do_not_match(mpirun: Mpirun, call: str, kinds: str) -> None:
-    """Lengths, dtypes or collectives that differ between ranks are an error somewhere, in time."""
+def test_messages_that_do_not_match(mpirun: Mpirun, call: str, kinds: str) -> None:
+    """Without shared memory, what differs between ranks is an error somewhere, in time."""
     done = mpirun(
-        2, "-c", START + CATCHING.format(call=call), env={"PYCOLL_TIMEOUT": "1"}, timeout=60
+        2,
+        "-c",
+        START + CATCHING.format(call=call),
+        env={"PYCOLL_TIMEOUT": "1", "PYCOLL_SHARED_MEMORY": "0"},
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert "all ranks heard" in done.stdout
     assert any(f"{kind}: rank" in done.stdout for kind in kinds.split("|")), done.stdout
     assert "all ranks must make the same calls" in done.stdout or "gave up" in done.stdout
+
+
+def test_messages_that_never_come(mpirun: Mpirun) -> None:
+    """Without shared memory, too, the error names the peer that does not answer."""
+    done = mpirun(
+        2,
+        "-c",
+        START + CATCHING.format(call="comm.all_reduce(np.ones(1000)) if rank == 0 else None"),
+        env={"PYCOLL_TIMEOUT": "1", "PYCOLL_SHARED_MEMORY": "0"},
+        timeout=60,
+    )
+    assert "TimeoutError: rank 0: all_reduce (call 1: 1000 x float64): gave up" in done.stdout
+    assert "from rank 1" in done.stdout
 
 
 def test_after_a_failure_the_communicator_is_refused_and_others_work(mpirun: Mpirun) -> None:
@@ -97,7 +114,7 @@ def test_after_a_failure_the_communicator_is_refused_and_others_work(mpirun: Mpi
                     first.wait()
                 except pycoll.TimeoutError as error:
                     assert "(call 1: 3 x float64): gave up after 1 s" in str(error), error
-                    assert "from rank 1" in str(error), error
+                    assert "waiting for rank 1 (which has made no call yet)" in str(error), error
                 else:
                     raise AssertionError("no timeout")
                 for call in (

@@ -26,6 +26,10 @@ std::vector<Algorithm> join() {
              pairwise_algorithms(),
              linear_algorithms(),
              dissemination_algorithms(),
+             one_shot_algorithms(),
+             staged_algorithms(),
+             direct_algorithms(),
+             hierarchical_algorithms(),
          }) {
         all.insert(all.end(), family.begin(), family.end());
     }

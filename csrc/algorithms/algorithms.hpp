@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -7,6 +8,13 @@
 #include "schedule/schedule.hpp"
 
 namespace pycoll {
+
+/// What the ranks must see of each other's memory.
+enum class Reach : std::uint8_t {
+    messages,  ///< nothing
+    stages,    ///< the stages
+    arrays,    ///< the arrays of the call
+};
 
 /// An algorithm is a pure function from a request to one rank's schedule.
 struct Algorithm {
@@ -22,6 +30,9 @@ struct Algorithm {
     /// Gains from Request::chunk, as one step passes on what another has received or folded? (All
     /// algorithms take it.)
     bool pipelined;
+    Reach reach = Reach::messages;
+    /// Takes Request::nodes: it sees to it itself that only ranks of one node reach each other.
+    bool spans_nodes = false;
     Schedule (*build)(const Request&);
 };
 

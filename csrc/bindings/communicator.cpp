@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -10,8 +11,11 @@
 
 #include "bindings/arguments.hpp"
 #include "bindings/array_view.hpp"
+#include "bindings/bound_work.hpp"
+#include "bindings/call_function.hpp"
 #include "bindings/collective_call.hpp"
 #include "bindings/module.hpp"
+#include "bindings/shared_memory.hpp"
 #include "device/host/reduce.hpp"
 #include "engine/communicator.hpp"
 #include "engine/progress.hpp"
@@ -21,61 +25,6 @@ namespace py = pybind11;
 
 namespace pycoll {
 namespace {
-
-using SharedCommunicator = std::shared_ptr<Communicator>;
-using Counts = std::optional<std::vector<std::uint64_t>>;
-
-/// Lets other Python threads run, unless MPI cannot stand two threads: then the interpreter lock
-/// keeps them apart.
-class Unlocked {
-public:
-    explicit Unlocked(const Communicator& communicator) {
-        if (communicator.any_thread()) release_.emplace();
-    }
-
-private:
-    std::optional<py::gil_scoped_release> release_;
-};
-
-/// A Work as Python sees it.
-struct BoundWork {
-    SharedCommunicator communicator;
-    Work work;
-
-    bool test() {
-        const Unlocked unlocked(*communicator);
-        return work.test();
-    }
-
-    void wait(py::handle timeout) {
-        const auto limit =
-            naming(communicator->rank(), "wait", [&] { return timeout_argument(timeout); });
-        const Unlocked unlocked(*communicator);
-        work.wait(limit);
-    }
-};
-
-void require_open(const Communicator& communicator, const std::string& function) {
-    if (!communicator.closed()) return;
-    throw CollectiveError("rank " + std::to_string(communicator.rank()) + ": " + function +
-                          ": this communicator is closed; make a new one");
-}
-
-std::optional<BoundWork> call(const SharedCommunicator& communicator, Collective collective,
-                              CollectiveArguments arguments, bool async_op) {
-    const int rank = communicator->rank();
-    const std::string function = std::string(name(collective)) + (arguments.counts ? "_v" : "");
-    require_open(*communicator, function);
-    return naming(rank, function, [&]() -> std::optional<BoundWork> {
-        const auto arrays = shared_arrays();
-        const Call call =
-            collective_call(collective, rank, communicator->size(), std::move(arguments), *arrays);
-        const Unlocked unlocked(*communicator);
-        if (async_op) return BoundWork{communicator, communicator->start(call, arrays)};
-        communicator->run(call, arrays);
-        return std::nullopt;
-    });
-}
 
 int other_rank(const Communicator& communicator, py::handle value, const char* argument) {
     const auto peer = integer_argument(value, argument, 0, communicator.size() - 1);
@@ -143,44 +92,47 @@ void bind_communicator(py::module_& m) {
 
     py::class_<Communicator, SharedCommunicator>(m, "Communicator")
         .def(py::init([](int fortran_handle, double timeout, bool oversubscribed,
-                         const CostModel& model, std::size_t message_bytes) {
+                         const CostModel& model, std::size_t message_bytes,
+                         const std::shared_ptr<Segment>& segment, const std::vector<int>& ranks,
+                         std::vector<pid_t> processes, std::vector<int> nodes,
+                         const std::map<std::string, std::string>& wishes) {
                  // A wrong PYCOLL_ISA is refused here, not in the middle of the first fold.
                  static_cast<void>(host::instruction_set());
                  Communicator::Options options;
                  options.timeout = nanoseconds(timeout);
                  options.oversubscribed = oversubscribed;
                  options.model = model;
-                 return std::make_shared<Communicator>(
-                     std::make_unique<MpiTransport>(MPI_Comm_f2c(fortran_handle), message_bytes),
-                     options);
+                 options.nodes = std::move(nodes);
+                 for (const auto& [collective, algorithm] : wishes) {
+                     const auto parsed = parse_collective(collective);
+                     if (!parsed) throw py::value_error("unknown collective '" + collective + "'");
+                     options.wishes[static_cast<std::size_t>(*parsed)] =
+                         find_algorithm(*parsed, algorithm).name;
+                 }
+                 auto transport =
+                     std::make_unique<MpiTransport>(MPI_Comm_f2c(fortran_handle), message_bytes);
+                 std::unique_ptr<Neighbours> node;
+                 if (segment) {
+                     node = neighbours(segment, ranks, std::move(processes), transport->rank(),
+                                       transport->size());
+                 }
+                 return std::make_shared<Communicator>(std::move(transport), options,
+                                                       std::move(node));
              }),
              py::arg("fortran_handle"), py::kw_only(), py::arg("timeout"),
              py::arg("oversubscribed"), py::arg("model"),
-             py::arg("message_bytes") = MpiTransport::max_message_bytes)
+             py::arg("message_bytes") = MpiTransport::max_message_bytes,
+             py::arg("segment") = std::shared_ptr<Segment>(), py::arg("ranks") = std::vector<int>(),
+             py::arg("processes") = std::vector<pid_t>(), py::arg("nodes") = std::vector<int>(),
+             py::arg("wishes") = std::map<std::string, std::string>())
         .def_property_readonly("rank", &Communicator::rank)
         .def_property_readonly("size", &Communicator::size)
         .def_property_readonly("transport", &Communicator::transport_name)
         .def_property_readonly("user_tags", &Communicator::user_tags)
         .def_property_readonly("closed", &Communicator::closed)
+        .def_property_readonly("sent_bytes", &Communicator::sent_bytes)
         .def("require_open", &require_open, py::arg("function"))
-        .def(
-            "call",
-            [](const SharedCommunicator& self, std::string_view collective, py::handle input,
-               py::handle output, py::handle op, int root, Counts counts, Counts recv_counts,
-               py::handle algorithm, py::handle chunk_bytes, bool async_op) {
-                const auto parsed = parse_collective(collective);
-                if (!parsed) {
-                    throw py::value_error("unknown collective '" + std::string(collective) + "'");
-                }
-                return call(self, *parsed,
-                            {input, output, op, root, std::move(counts), std::move(recv_counts),
-                             algorithm, chunk_bytes},
-                            async_op);
-            },
-            py::arg("collective"), py::arg("input"), py::arg("output"), py::arg("op") = "sum",
-            py::arg("root") = 0, py::arg("counts") = py::none(),
-            py::arg("recv_counts") = py::none(), py::arg("algorithm") = "auto",
-            py::arg("chunk_bytes") = 0, py::arg("async_op") = false)
+        .def_property_readonly("call", &call_function)
         .def("send", &send)
         .def("recv", &recv)
         .def(

@@ -25,5 +25,6 @@ PYBIND11_MODULE(PYCOLL_MODULE, m) {
     m.doc() = "Native core of pycoll; use the package pycoll instead.";
     m.attr("built_against") = built_against();
     pycoll::bind_schedule(m);
+    pycoll::bind_shared_memory(m);
     pycoll::bind_communicator(m);
 }

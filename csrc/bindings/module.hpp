@@ -5,6 +5,7 @@
 namespace pycoll {
 
 void bind_schedule(pybind11::module_& m);
+void bind_shared_memory(pybind11::module_& m);
 void bind_communicator(pybind11::module_& m);
 
 }  // namespace pycoll

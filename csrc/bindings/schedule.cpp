@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "algorithms/algorithms.hpp"
+#include "bindings/array_view.hpp"
 #include "bindings/module.hpp"
 #include "core/dtype.hpp"
 #include "core/reduction.hpp"
@@ -26,9 +27,11 @@ namespace {
 
 using Unlocked = py::call_guard<py::gil_scoped_release>;
 
-constexpr std::array<const char*, 3> buffer_names = {"input", "output", "scratch"};
-constexpr std::array<const char*, 5> step_kind_names = {"send", "recv", "recv_reduce", "copy",
-                                                        "reduce"};
+constexpr std::array<const char*, buffer_count> buffer_names = {"input", "output", "scratch",
+                                                                "stage"};
+constexpr std::array<const char*, 7> step_kind_names = {"send",   "recv",   "recv_reduce", "copy",
+                                                        "reduce", "signal", "wait"};
+constexpr std::array<std::string_view, 3> reach_names = {"messages", "stages", "arrays"};
 
 template <std::size_t size>
 std::string listed(const std::array<std::string_view, size>& names) {
@@ -40,10 +43,55 @@ std::string listed(const std::array<std::string_view, size>& names) {
     return text;
 }
 
+Reach parse_reach(std::string_view text) {
+    for (std::size_t i = 0; i < reach_names.size(); ++i) {
+        if (reach_names[i] == text) return static_cast<Reach>(i);
+    }
+    throw py::value_error("'reach' is '" + std::string(text) + "'; it must be " +
+                          listed(reach_names));
+}
+
 Collective collective_named(std::string_view text) {
     if (const auto collective = parse_collective(text)) return *collective;
     throw py::value_error("'collective' is '" + std::string(text) + "'; it must be " +
                           listed(collective_names));
+}
+
+/// The kernels alone, to measure them.
+void bind_kernels(py::module_& m) {
+    m.def(
+        "fold",
+        [](py::handle out, py::handle left, py::handle right, std::string_view op) {
+            const ArrayView to = view_array(out, "out");
+            const ArrayView a = view_array(left, "left");
+            const ArrayView b = view_array(right, "right");
+            const auto parsed = parse_reduce_op(op);
+            if (!parsed || !supports(*parsed, to.dtype)) {
+                throw py::value_error("'op' is '" + std::string(op) + "'; it must be one that " +
+                                      std::string(name(to.dtype)) + " has");
+            }
+            if (!to.writable) throw py::value_error("'out' is read-only; pass a writable array");
+            if (a.dtype != to.dtype || b.dtype != to.dtype || a.count != to.count ||
+                b.count != to.count) {
+                throw py::value_error("'out', 'left' and 'right' differ in length or dtype");
+            }
+            const py::gil_scoped_release unlocked;
+            host::reduce(to.dtype, *parsed, to.data, a.data, b.data, to.count);
+        },
+        py::arg("out"), py::arg("left"), py::arg("right"), py::arg("op") = "sum");
+    m.def(
+        "copy",
+        [](py::handle out, py::handle source) {
+            const ArrayView to = view_array(out, "out");
+            const ArrayView from = view_array(source, "source");
+            if (!to.writable) throw py::value_error("'out' is read-only; pass a writable array");
+            if (from.dtype != to.dtype || from.count != to.count) {
+                throw py::value_error("'out' and 'source' differ in length or dtype");
+            }
+            const py::gil_scoped_release unlocked;
+            host::copy(to.data, from.data, to.bytes().size());
+        },
+        py::arg("out"), py::arg("source"));
 }
 
 void bind_model(py::module_& m) {
@@ -58,45 +106,48 @@ void bind_model(py::module_& m) {
 
     py::class_<CostModel>(m, "CostModel")
         .def(py::init([](const Link& intra_node, const Link& inter_node, double gamma, double copy,
-                         int ranks_per_node, int cores_per_node) {
-                 return CostModel{intra_node, inter_node,     gamma,
-                                  copy,       ranks_per_node, cores_per_node};
+                         double signal, double wake, int ranks_per_node, int cores_per_node) {
+                 return CostModel{intra_node, inter_node, gamma,          copy,
+                                  signal,     wake,       ranks_per_node, cores_per_node};
              }),
              py::kw_only(), py::arg("intra_node") = Link{}, py::arg("inter_node") = Link{},
-             py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("ranks_per_node") = 0,
-             py::arg("cores_per_node") = 0)
+             py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("signal") = 0.0,
+             py::arg("wake") = 0.0, py::arg("ranks_per_node") = 0, py::arg("cores_per_node") = 0)
         .def_readwrite("intra_node", &CostModel::intra_node)
         .def_readwrite("inter_node", &CostModel::inter_node)
         .def_readwrite("gamma", &CostModel::gamma)
         .def_readwrite("copy", &CostModel::copy)
+        .def_readwrite("signal", &CostModel::signal)
+        .def_readwrite("wake", &CostModel::wake)
         .def_readwrite("ranks_per_node", &CostModel::ranks_per_node)
         .def_readwrite("cores_per_node", &CostModel::cores_per_node)
         .def("__repr__", [](const CostModel& self) {
             return py::str(
                        "CostModel(intra_node={!r}, inter_node={!r}, gamma={!r}, copy={!r}, "
-                       "ranks_per_node={}, cores_per_node={})")
-                .format(self.intra_node, self.inter_node, self.gamma, self.copy,
-                        self.ranks_per_node, self.cores_per_node);
+                       "signal={!r}, wake={!r}, ranks_per_node={}, cores_per_node={})")
+                .format(self.intra_node, self.inter_node, self.gamma, self.copy, self.signal,
+                        self.wake, self.ranks_per_node, self.cores_per_node);
         });
 }
 
 void bind_request(py::module_& m) {
     py::class_<Request>(m, "Request")
         .def(py::init([](std::string_view collective, int rank, int size, std::uint64_t count,
-                         int root, std::uint64_t chunk, bool in_place) {
+                         int root, std::uint64_t chunk, bool in_place, std::vector<int> nodes) {
                  Request request{.collective = collective_named(collective),
                                  .rank = rank,
                                  .size = size,
                                  .count = count,
                                  .root = root,
                                  .chunk = chunk,
-                                 .in_place = in_place};
+                                 .in_place = in_place,
+                                 .nodes = std::move(nodes)};
                  check(request);
                  return request;
              }),
              py::arg("collective"), py::kw_only(), py::arg("rank"), py::arg("size"),
              py::arg("count") = 0, py::arg("root") = 0, py::arg("chunk") = 0,
-             py::arg("in_place") = false)
+             py::arg("in_place") = false, py::arg("nodes") = std::vector<int>())
         .def_property_readonly("collective",
                                [](const Request& self) { return name(self.collective); })
         .def_readonly("rank", &Request::rank)
@@ -105,6 +156,7 @@ void bind_request(py::module_& m) {
         .def_readonly("root", &Request::root)
         .def_readonly("chunk", &Request::chunk)
         .def_readonly("in_place", &Request::in_place)
+        .def_readonly("nodes", &Request::nodes)
         .def_property_readonly("input_count", &Request::input_count)
         .def_property_readonly("output_count", &Request::output_count);
 }
@@ -115,6 +167,11 @@ void bind_schedule_type(py::module_& m) {
             "buffer",
             [](const Slice& self) { return buffer_names[static_cast<std::size_t>(self.buffer)]; })
         .def_readonly("offset", &Slice::offset)
+        .def_property_readonly("owner",
+                               [](const Slice& self) -> std::optional<int> {
+                                   if (self.owner == Slice::own) return std::nullopt;
+                                   return self.owner;
+                               })
         .def_readonly("count", &Slice::count)
         .def(py::self == py::self)
         .def("__repr__", [](const Slice& self) { return to_string(self); });
@@ -125,7 +182,7 @@ void bind_schedule_type(py::module_& m) {
             [](const Step& self) { return step_kind_names[static_cast<std::size_t>(self.kind)]; })
         .def_property_readonly("peer",
                                [](const Step& self) -> std::optional<int> {
-                                   if (!is_message(self.kind)) return std::nullopt;
+                                   if (self.peer < 0) return std::nullopt;
                                    return self.peer;
                                })
         .def_property_readonly("dst",
@@ -148,6 +205,8 @@ void bind_schedule_type(py::module_& m) {
         .def_readonly("input_count", &Schedule::input_count)
         .def_readonly("output_count", &Schedule::output_count)
         .def_readonly("scratch_count", &Schedule::scratch_count)
+        .def_readonly("stage_count", &Schedule::stage_count)
+        .def_readonly("meets_first", &Schedule::meets_first)
         .def_readonly("steps", &Schedule::steps)
         .def(py::self == py::self)
         .def("__str__", [](const Schedule& self) { return to_string(self); })
@@ -183,6 +242,10 @@ void bind_algorithms(py::module_& m) {
         .def_readonly("source", &Algorithm::source)
         .def_readonly("takes_counts", &Algorithm::takes_counts)
         .def_readonly("pipelined", &Algorithm::pipelined)
+        .def_readonly("spans_nodes", &Algorithm::spans_nodes)
+        .def_property_readonly(
+            "reach",
+            [](const Algorithm& self) { return reach_names[static_cast<std::size_t>(self.reach)]; })
         .def("__repr__", [](const Algorithm& self) {
             return py::str("<Algorithm {} for {}>").format(self.name, name(self.collective));
         });
@@ -200,23 +263,29 @@ void bind_algorithms(py::module_& m) {
     m.def(
         "choose",
         [](const Request& request, std::size_t element_size, const CostModel& model,
-           std::string_view algorithm, std::uint64_t chunk_bytes) {
-            const Choice choice = choose(request, element_size, model, algorithm, chunk_bytes);
+           std::string_view algorithm, std::uint64_t chunk_bytes, std::string_view reach,
+           std::string_view wish) {
+            const Choice choice = choose(request, element_size, model, algorithm, chunk_bytes,
+                                         parse_reach(reach), wish);
             return std::pair(choice.algorithm->name, choice.chunk);
         },
         py::arg("request"), py::arg("element_size"), py::arg("model"),
-        py::arg("algorithm") = "auto", py::arg("chunk_bytes") = 0, Unlocked());
+        py::arg("algorithm") = "auto", py::arg("chunk_bytes") = 0, py::arg("reach") = "messages",
+        py::arg("wish") = "", Unlocked());
     m.def(
         "candidates",
-        [](const Request& request, std::size_t element_size, const CostModel& model) {
+        [](const Request& request, std::size_t element_size, const CostModel& model,
+           std::string_view reach) {
             std::vector<std::tuple<std::string_view, std::uint64_t, double>> all;
-            for (const Candidate& candidate : candidates(request, element_size, model)) {
+            for (const Candidate& candidate :
+                 candidates(request, element_size, model, parse_reach(reach))) {
                 all.emplace_back(candidate.choice.algorithm->name, candidate.choice.chunk,
                                  candidate.seconds);
             }
             return all;
         },
-        py::arg("request"), py::arg("element_size"), py::arg("model"), Unlocked());
+        py::arg("request"), py::arg("element_size"), py::arg("model"),
+        py::arg("reach") = "messages", Unlocked());
 }
 
 }  // namespace
@@ -240,6 +309,7 @@ void bind_schedule(py::module_& m) {
         },
         py::arg("op"), py::arg("dtype"));
     m.def("instruction_set", &host::instruction_set);
+    bind_kernels(m);
 
     bind_model(m);
     bind_request(m);

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "transport/shared/node.hpp"
+
 namespace pycoll {
 namespace {
 
@@ -33,9 +35,10 @@ double seconds(const Choice& choice, const Request& shared, std::size_t element_
     if (shared.size > most_ranks_priced) return std::numeric_limits<double>::quiet_NaN();
     // Once messages consist of several chunks, time grows in proportion to the length (ring: within
     // 0.1% from 2 chunks on; double tree: 6% between 4 and 16): two short calls tell it.
+    const bool staged = choice.algorithm->reach == Reach::stages;
     const bool divided = shared.collective == Collective::all_reduce ||
                          shared.collective == Collective::reduce ||
-                         shared.collective == Collective::broadcast;
+                         (shared.collective == Collective::broadcast && !staged);
     const std::uint64_t blocks = divided ? static_cast<std::uint64_t>(shared.size) : 1;
     const std::uint64_t enough = 4 * blocks * choice.chunk;
     if (choice.chunk == 0 || shared.count <= enough) {
@@ -61,10 +64,77 @@ Choice unpriced(const Algorithm& algorithm, std::uint64_t bytes, std::size_t ele
     return {&algorithm, best / element_size};
 }
 
+/// The longest chunk with which a staged algorithm's two halves fit into a stage.
+std::uint64_t most_staged(const Request& request) {
+    const auto ranks = static_cast<std::uint64_t>(request.size);
+    // A phase that puts a part for every rank of the node, and one that puts its own.
+    if (!request.nodes.empty()) return SharedNode::stage_bytes / (2 * (ranks + 1));
+    switch (request.collective) {
+        case Collective::all_reduce:
+        case Collective::reduce:
+            return SharedNode::stage_bytes / (2 * (ranks + 1));
+        case Collective::reduce_scatter:
+        case Collective::scatter:
+        case Collective::all_to_all:
+            return SharedNode::stage_bytes / (2 * ranks);
+        case Collective::all_gather:
+        case Collective::gather:
+        case Collective::broadcast:
+        case Collective::barrier:
+            break;
+    }
+    return SharedNode::stage_bytes / 2;
+}
+
+/// The chunk of algorithms over shared memory, in elements: what all ranks work on at the same time
+/// should stay in the cache.
+std::uint64_t shared_chunk(const Algorithm& algorithm, const Request& request,
+                           std::size_t element_size, std::uint64_t wanted_bytes) {
+    // Any length from 16 to 128 KiB took the same time within 10% (all-reduce of 256 KiB to 32 MiB
+    // on 2, 4 and 8 ranks), longer ones up to 20% more.
+    constexpr std::uint64_t direct_bytes = 32 << 10;
+    constexpr std::uint64_t staged_bytes = 128 << 10;
+    std::uint64_t bytes = wanted_bytes;
+    if (bytes == 0) bytes = algorithm.reach == Reach::arrays ? direct_bytes : staged_bytes;
+    if (algorithm.reach == Reach::stages) bytes = std::min(bytes, most_staged(request));
+    return std::max<std::uint64_t>(bytes / element_size, 1);
+}
+
+/// A staged algorithm with its best chunk: long ones spare rounds of signals, short ones let a rank
+/// put one turn while its peers take the one before.
+Candidate with_best_turns(const Algorithm& algorithm, const Request& shared,
+                          std::size_t element_size, const CostModel& model) {
+    constexpr std::array<std::uint64_t, 5> sizes = {64 << 10, 128 << 10, 256 << 10, 512 << 10,
+                                                    1 << 20};
+    // Long turns leave the cache, which the model does not know: not for a gain of less than that.
+    constexpr double least_gain = 0.01;
+    Candidate best{.choice = {&algorithm, shared_chunk(algorithm, shared, element_size, 0)},
+                   .seconds = std::numeric_limits<double>::infinity()};
+    std::uint64_t previous = 0;
+    for (const std::uint64_t bytes : sizes) {
+        const Choice choice{&algorithm, shared_chunk(algorithm, shared, element_size, bytes)};
+        // The stage has no room for more, or one turn moves everything.
+        if (choice.chunk == previous || previous >= shared.count) break;
+        previous = choice.chunk;
+        const double predicted = seconds(choice, shared, element_size, model);
+        if (std::isnan(predicted)) return {best.choice, predicted};
+        if (predicted < best.seconds * (1 - least_gain)) best = {choice, predicted};
+    }
+    return best;
+}
+
 /// The algorithm with its best chunk.
 Candidate with_best_chunk(const Algorithm& algorithm, const Request& shared,
                           std::size_t element_size, const CostModel& model) {
     Candidate best{.choice = {&algorithm, 0}, .seconds = 0};
+    if (algorithm.pipelined && algorithm.reach == Reach::stages) {
+        return with_best_turns(algorithm, shared, element_size, model);
+    }
+    if (algorithm.pipelined && algorithm.reach == Reach::arrays) {
+        best.choice.chunk = shared_chunk(algorithm, shared, element_size, 0);
+        best.seconds = seconds(best.choice, shared, element_size, model);
+        return best;
+    }
     best.seconds = seconds(best.choice, shared, element_size, model);
     if (!algorithm.pipelined) return best;
     const std::uint64_t bytes = shared.count * element_size;
@@ -86,8 +156,14 @@ std::uint64_t rounded_up(std::uint64_t total, std::uint64_t parts) {
     return (total + parts - 1) / parts;
 }
 
-/// For more ranks than can be priced: few messages for short vectors, few bytes for long ones.
-std::string_view rule_of_thumb(Collective collective, std::uint64_t bytes) {
+/// For more ranks than can be priced: shared memory where there is some; else few messages for
+/// short vectors, few bytes for long ones.
+std::string_view rule_of_thumb(Collective collective, std::uint64_t bytes, Reach reach) {
+    constexpr std::uint64_t is_long_for_slots = 16 << 10;
+    if (reach != Reach::messages) {
+        if (bytes < is_long_for_slots || collective == Collective::barrier) return "one_shot";
+        return reach == Reach::arrays ? "direct" : "staged";
+    }
     constexpr std::uint64_t is_long_vector = 64 << 10;
     constexpr std::uint64_t is_short_block = 1024;
     const bool short_vector = bytes < is_long_vector;
@@ -129,26 +205,85 @@ Request shared_request(const Request& request, std::size_t element_size) {
             .rank = 0,
             .size = request.size,
             .count = count == 0 ? 0 : bytes / element_size,
-            .root = 0};
+            .root = 0,
+            .nodes = request.nodes};
 }
 
-std::vector<Candidate> candidates(const Request& request, std::size_t element_size,
-                                  const CostModel& model) {
-    const Request shared = shared_request(request, element_size);
-    std::vector<const Algorithm*> able;
-    for (const Algorithm& algorithm : algorithms()) {
-        if (algorithm.collective != request.collective) continue;
-        if (!request.counts.empty() && !algorithm.takes_counts) continue;
-        able.push_back(&algorithm);
+bool fits_slot(const Request& request, std::size_t element_size) {
+    std::uint64_t count = request.count;
+    switch (request.collective) {
+        case Collective::all_reduce:
+        case Collective::reduce:
+        case Collective::broadcast:
+            break;
+        case Collective::all_gather:
+        case Collective::gather:
+            count = request.blocks().largest();
+            break;
+        default:
+            count = request.blocks().total();
     }
+    return count <= SharedNode::slot_bytes / element_size;
+}
+
+namespace {
+
+/// Can the algorithm serve the request?
+bool is_able(const Algorithm& algorithm, const Request& request, std::size_t element_size,
+             Reach reach) {
+    if (algorithm.collective != request.collective || algorithm.reach > reach) return false;
+    if (algorithm.spans_nodes == request.nodes.empty() && algorithm.reach != Reach::messages) {
+        return false;
+    }
+    if (!request.counts.empty() && !algorithm.takes_counts) return false;
+    // Those that are not cut into chunks put everything into the stage at once.
+    return algorithm.reach != Reach::stages || algorithm.pipelined ||
+           fits_slot(request, element_size);
+}
+
+/// Where ranks see each other's stages only, what needs their arrays goes through the stages.
+const Algorithm& within(Reach reach, const Algorithm& algorithm) {
+    if (algorithm.reach != Reach::arrays || reach != Reach::stages) return algorithm;
+    return find_algorithm(algorithm.collective, "staged");
+}
+
+void require_able(const Algorithm& algorithm, const Request& request, std::size_t element_size,
+                  Reach reach) {
+    if (is_able(algorithm, request, element_size, reach)) return;
+    const std::string who = "algorithm '" + std::string(algorithm.name) + "' ";
+    if (!request.counts.empty() && !algorithm.takes_counts) {
+        throw std::invalid_argument(who + "does not take counts; use 'auto'");
+    }
+    if (algorithm.spans_nodes && request.nodes.empty()) {
+        throw std::invalid_argument(who + "needs several nodes, and there is one; use 'auto'");
+    }
+    if (algorithm.reach > reach || !request.nodes.empty()) {
+        throw std::invalid_argument(who +
+                                    "needs ranks that share memory, and these do not; use 'auto'");
+    }
+    throw std::invalid_argument(who + "takes at most " + std::to_string(SharedNode::slot_bytes) +
+                                " bytes of each rank; use 'auto'");
+}
+
+}  // namespace
+
+std::vector<Candidate> candidates(const Request& request, std::size_t element_size,
+                                  const CostModel& model, Reach reach) {
+    const Request shared = shared_request(request, element_size);
     std::vector<Candidate> all;
-    for (const Algorithm* algorithm : able) {
-        all.push_back(with_best_chunk(*algorithm, shared, element_size, model));
+    for (const Algorithm& algorithm : algorithms()) {
+        if (!is_able(algorithm, request, element_size, reach)) continue;
+        all.push_back(with_best_chunk(algorithm, shared, element_size, model));
+        // Ranks that share memory meet before they send messages, to see that they make the same
+        // call.
+        if (reach != Reach::messages && algorithm.reach == Reach::messages) {
+            all.back().seconds += meeting_seconds(static_cast<std::size_t>(shared.size), model);
+        }
     }
     if (shared.size <= most_ranks_priced) {
         std::ranges::stable_sort(all, {}, &Candidate::seconds);
     } else {
-        const auto name = rule_of_thumb(shared.collective, shared.count * element_size);
+        const auto name = rule_of_thumb(shared.collective, shared.count * element_size, reach);
         std::ranges::stable_partition(all, [&](const Candidate& candidate) {
             return candidate.choice.algorithm->name == name;
         });
@@ -157,21 +292,29 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
 }
 
 Choice choose(const Request& request, std::size_t element_size, const CostModel& model,
-              std::string_view name, std::uint64_t chunk_bytes) {
+              std::string_view name, std::uint64_t chunk_bytes, Reach reach,
+              std::string_view wish) {
+    if (name == "auto" && !wish.empty()) {
+        const Algorithm& wanted = within(reach, find_algorithm(request.collective, wish));
+        if (is_able(wanted, request, element_size, reach)) name = wanted.name;
+    }
+    // A rank alone shares memory with all there are.
+    if (request.size == 1 && reach == Reach::messages && name != "auto") {
+        const Algorithm& algorithm = find_algorithm(request.collective, name);
+        const bool takes_it = request.counts.empty() || algorithm.takes_counts;
+        if (algorithm.reach != Reach::messages && takes_it) name = "auto";
+    }
     Choice choice;
     if (name == "auto") {
-        const std::vector<Candidate> all = candidates(request, element_size, model);
+        const std::vector<Candidate> all = candidates(request, element_size, model, reach);
         if (all.empty()) {
             throw std::invalid_argument(std::string(pycoll::name(request.collective)) +
                                         " does not take counts");
         }
         choice = all.front().choice;
     } else {
-        const Algorithm& algorithm = find_algorithm(request.collective, name);
-        if (!request.counts.empty() && !algorithm.takes_counts) {
-            throw std::invalid_argument("algorithm '" + std::string(name) +
-                                        "' does not take counts; use 'auto'");
-        }
+        const Algorithm& algorithm = within(reach, find_algorithm(request.collective, name));
+        require_able(algorithm, request, element_size, reach);
         choice.algorithm = &algorithm;
         if (algorithm.pipelined && chunk_bytes == 0) {
             choice = with_best_chunk(algorithm, shared_request(request, element_size), element_size,
@@ -180,7 +323,9 @@ Choice choose(const Request& request, std::size_t element_size, const CostModel&
         }
     }
     if (chunk_bytes > 0 && choice.algorithm->pipelined) {
-        choice.chunk = std::max<std::uint64_t>(chunk_bytes / element_size, 1);
+        choice.chunk = choice.algorithm->reach == Reach::messages
+                           ? std::max<std::uint64_t>(chunk_bytes / element_size, 1)
+                           : shared_chunk(*choice.algorithm, request, element_size, chunk_bytes);
     }
     return choice;
 }

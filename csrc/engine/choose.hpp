@@ -1,9 +1,12 @@
 #pragma once
 
+#include <array>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "algorithms/algorithms.hpp"
+#include "core/collective.hpp"
 #include "schedule/price.hpp"
 #include "schedule/request.hpp"
 
@@ -21,20 +24,31 @@ struct Candidate {
     double seconds = 0;
 };
 
+/// The algorithms wanted in place of auto, by collective; empty for none. The same on all ranks.
+using Wishes = std::array<std::string, collective_names.size()>;
+
 /// What all ranks of a call know of it, and the choice depends on: equal blocks, no rank of its
 /// own, the length in bytes rounded up to a power of two.
 [[nodiscard]] Request shared_request(const Request& request, std::size_t element_size);
 
-/// What auto chooses from, the best first: every algorithm that can serve the request, with its
-/// best chunk. Depends on the shared request only, so that all ranks choose alike.
+/// Does what the call puts into a stage at once fit into a slot of it? All ranks agree on it.
+[[nodiscard]] bool fits_slot(const Request& request, std::size_t element_size);
+
+/// What auto chooses from, the best first: every algorithm that can serve the request within
+/// `reach`, with its best chunk. Depends on what all ranks know of the request only, so that all
+/// choose alike.
 [[nodiscard]] std::vector<Candidate> candidates(const Request& request, std::size_t element_size,
-                                                const CostModel& model);
+                                                const CostModel& model, Reach reach);
 
 /// The algorithm (and chunk length) to use. `name` is "auto" or an algorithm; `chunk_bytes` 0
-/// leaves the chunk open.
-/// Throws std::invalid_argument for an algorithm that does not exist or does not take `counts`.
+/// leaves the chunk open. In place of an algorithm that needs the arrays of all ranks to be
+/// registered, where they are not, is the one that moves them through the stages.
+/// `wish` is the algorithm that calls use which leave it to "auto", where it can serve them; empty
+/// for none.
+/// Throws std::invalid_argument for an algorithm that does not exist, does not take `counts`, needs
+/// ranks that share memory where they do not, or a slot longer than there is.
 [[nodiscard]] Choice choose(const Request& request, std::size_t element_size,
                             const CostModel& model, std::string_view name,
-                            std::uint64_t chunk_bytes);
+                            std::uint64_t chunk_bytes, Reach reach, std::string_view wish = {});
 
 }  // namespace pycoll

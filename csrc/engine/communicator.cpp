@@ -28,7 +28,8 @@ Clock::time_point after(std::chrono::nanoseconds delay) {
 
 }  // namespace
 
-Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& options)
+Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& options,
+                           std::unique_ptr<Neighbours> neighbours)
     : options_(options),
       rank_(transport->rank()),
       size_(transport->size()),
@@ -37,7 +38,8 @@ Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& 
       collective_tags_(collective_tags(*transport)),
       transport_name_(transport->name()),
       transport_(std::move(transport)),
-      plans_(options.model) {}
+      neighbours_(std::move(neighbours)),
+      plans_(options.model, options.wishes) {}
 
 Communicator::~Communicator() {
     abandoned_.insert(abandoned_.end(), active_.begin(), active_.end());
@@ -79,9 +81,10 @@ Work Communicator::recv(std::span<std::byte> bytes, int peer, int tag,
 }
 
 std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call) {
-    const Request request = request_for(call, rank_, size_);
+    Request request = request_for(call, rank_, size_);
+    request.nodes = options_.nodes;
     const Lock lock(mutex_);
-    const Choice choice = plans_.choice(request, call);
+    const Choice choice = plans_.choice(request, call, reach());
     return {std::string(choice.algorithm->name), choice.chunk * size_of(call.dtype)};
 }
 
@@ -96,22 +99,84 @@ void Communicator::close() {
         abandoned.swap(abandoned_);
         spare_.clear();
         plans_.clear();
+        neighbours_.reset();
     }
     if (!abandoned.empty()) abandon(std::move(transport), std::move(abandoned));
 }
 
+template <typename How>
+std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
+                                                const Execution::Operands& operands, int tag,
+                                                std::shared_ptr<void> keep_alive, How&& how) {
+    std::shared_ptr<Execution> execution;
+    if (spare_.empty()) {
+        execution = std::make_shared<Execution>();
+    } else {
+        execution = std::move(spare_.back());
+        spare_.pop_back();
+    }
+    active_.push_back(execution);
+    execution->prepare(label, after(options_.timeout), std::move(keep_alive));
+    execution->set_operands(operands, tag);
+    // From here on peers may have heard of it.
+    if (label.sequence > 0) sequence_ = label.sequence;
+    try {
+        how(execution);
+    } catch (const std::exception& error) {
+        break_off(execution.get(), {.why = error.what()});
+        execution->check();
+    }
+    if (execution->done()) active_.pop_back();
+    return execution;
+}
+
 std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr<void> keep_alive) {
-    const Request request = request_for(call, rank_, size_);
+    Request request = request_for(call, rank_, size_);
+    request.nodes = options_.nodes;
     Lock lock(mutex_);
     require_usable();
-    auto plan = plans_.collective(request, call);
+    Entry entry = entry_for(request, call);
     wait_until(lock, &Communicator::next_tag_is_free);
     require_usable();
     const std::uint64_t sequence = sequence_ + 1;
-    return launch({.what = name(call.collective), .count = call.count, .sequence = sequence},
-                  std::move(plan), {call.input, call.output, call.dtype, call.op},
-                  static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_)),
-                  std::move(keep_alive));
+    const Execution::Label label{
+        .what = name(call.collective), .count = call.count, .sequence = sequence};
+    const int tag = static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_));
+    return launch(label, {call.input, call.output, call.dtype, call.op}, tag, std::move(keep_alive),
+                  [&](const std::shared_ptr<Execution>& execution) {
+                      if (!neighbours_) {  // alone on its node
+                          execution->begin(std::move(entry.if_private), means(),
+                                           Execution::Entry::none);
+                          return;
+                      }
+                      entry.execution = execution;
+                      entry.post = signature(call, sequence);
+                      entries_.push_back(std::move(entry));
+                      if (entries_.size() == 1) advance_entries();
+                  });
+}
+
+Reach Communicator::reach() const {
+    if (!options_.nodes.empty()) return Reach::stages;
+    return neighbours_ && neighbours_->are_all() ? Reach::arrays : Reach::messages;
+}
+
+Communicator::Entry Communicator::entry_for(const Request& request, const Call& call) {
+    Entry entry;
+    const Reach best = reach();
+    entry.if_registered = plans_.collective(request, call, best);
+    entry.if_private = best == Reach::arrays ? plans_.collective(request, call, Reach::stages)
+                                             : entry.if_registered;
+    // What is best even for registered arrays is taken without asking whether they are.
+    const bool asks = entry.if_registered->meets_first() || !entry.if_registered->is_one_sided();
+    if (!asks) entry.if_private = entry.if_registered;
+    const std::size_t element = size_of(call.dtype);
+    const auto array = [&](const void* data, std::uint64_t count) {
+        return SharedNode::Array{count > 0 ? data : nullptr, count * element};
+    };
+    entry.input = array(call.input, request.input_count());
+    entry.output = array(call.output, request.output_count());
+    return entry;
 }
 
 /// Tags repeat after `collective_tags_` calls. A call must not start before the one that had its
@@ -137,38 +202,16 @@ Work Communicator::message(StepKind kind, std::size_t bytes, int peer, int tag,
     {
         const Lock lock(mutex_);
         require_usable();
+        auto plan = plans_.message(kind, rank_, size_, peer, bytes);
         execution =
             launch({.what = kind == StepKind::send ? "send" : "recv", .count = bytes, .tag = tag},
-                   plans_.message(kind, rank_, size_, peer, bytes), operands,
-                   collective_tags_ + tag, std::move(keep_alive));
+                   operands, collective_tags_ + tag, std::move(keep_alive),
+                   [&](const std::shared_ptr<Execution>& started) {
+                       started->begin(std::move(plan), means(), Execution::Entry::none);
+                   });
     }
     watch(shared_from_this());
     return {shared_from_this(), std::move(execution)};
-}
-
-std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
-                                                std::shared_ptr<const Plan> plan,
-                                                const Execution::Operands& operands, int tag,
-                                                std::shared_ptr<void> keep_alive) {
-    std::shared_ptr<Execution> execution;
-    if (spare_.empty()) {
-        execution = std::make_shared<Execution>();
-    } else {
-        execution = std::move(spare_.back());
-        spare_.pop_back();
-    }
-    active_.push_back(execution);
-    execution->prepare(label, after(options_.timeout), std::move(keep_alive));
-    // From here on peers may have heard of it.
-    if (label.sequence > 0) sequence_ = label.sequence;
-    try {
-        execution->begin(std::move(plan), operands, tag, *transport_, pool_);
-    } catch (const std::exception& error) {
-        break_off(execution.get(), {.why = error.what()});
-        execution->check();
-    }
-    if (execution->done()) active_.pop_back();
-    return execution;
 }
 
 }  // namespace pycoll

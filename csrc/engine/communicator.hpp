@@ -16,8 +16,10 @@
 #include "engine/call.hpp"
 #include "engine/errors.hpp"
 #include "engine/execution.hpp"
+#include "engine/neighbours.hpp"
 #include "engine/patience.hpp"
 #include "engine/plan_cache.hpp"
+#include "engine/signature.hpp"
 #include "engine/work.hpp"
 #include "schedule/price.hpp"
 #include "transport/transport.hpp"
@@ -39,10 +41,16 @@ public:
         /// Do the ranks of this host outnumber its cores?
         bool oversubscribed = false;
         CostModel model = {};
+        Wishes wishes = {};
+        /// The number of each rank's node, where there are several and the ranks of each share
+        /// memory; else empty.
+        std::vector<int> nodes = {};
     };
 
-    /// Throws std::invalid_argument for a transport with fewer than two tags.
-    Communicator(std::unique_ptr<Transport> transport, const Options& options);
+    /// `neighbours` may be null: then ranks of one node do not share memory. Throws
+    /// std::invalid_argument for a transport with fewer than two tags.
+    Communicator(std::unique_ptr<Transport> transport, const Options& options,
+                 std::unique_ptr<Neighbours> neighbours = nullptr);
     ~Communicator();
     Communicator(const Communicator&) = delete;
     Communicator& operator=(const Communicator&) = delete;
@@ -71,6 +79,11 @@ public:
     /// Which algorithm a call would use, with its chunk in bytes.
     [[nodiscard]] std::pair<std::string, std::uint64_t> chosen(const Call& call);
 
+    /// Bytes of all messages that this rank has sent: what went through shared memory is not in it.
+    [[nodiscard]] std::uint64_t sent_bytes() const {
+        return sent_bytes_.load(std::memory_order_relaxed);
+    }
+
     /// Refuses calls from now on, waits for what is outstanding and gives the transport back.
     void close();
     [[nodiscard]] bool closed() const { return closed_.load(std::memory_order_relaxed); }
@@ -93,10 +106,35 @@ private:
     [[nodiscard]] Work message(StepKind kind, std::size_t bytes, int peer, int tag,
                                const Execution::Operands& operands,
                                std::shared_ptr<void> keep_alive);
+    /// Begins with `how(execution)`.
+    template <typename How>
     [[nodiscard]] std::shared_ptr<Execution> launch(const Execution::Label& label,
-                                                    std::shared_ptr<const Plan> plan,
                                                     const Execution::Operands& operands, int tag,
-                                                    std::shared_ptr<void> keep_alive);
+                                                    std::shared_ptr<void> keep_alive, How&& how);
+    /// A collective call on its way in. Where ranks share a node, they enter calls one after the
+    /// other, and see whether they have made the same one.
+    struct Entry {
+        std::shared_ptr<Execution> execution;
+        SharedNode::Post post;
+        SharedNode::Array input;
+        SharedNode::Array output;
+        /// Two plans, if it depends on whether the arrays of all ranks are registered.
+        std::shared_ptr<const Plan> if_private;
+        std::shared_ptr<const Plan> if_registered;
+        bool started = false;
+        /// Have the ranks of the node met, or do they meet in the plan itself?
+        bool met = false;
+    };
+    [[nodiscard]] Entry entry_for(const Request& request, const Call& call);
+    void enter(Entry entry);
+    void start(Entry& entry);
+    bool advance_entries();
+    [[nodiscard]] const std::shared_ptr<const Plan>& plan_after_meeting(const Entry& entry) const;
+    [[nodiscard]] Execution::Means means() {
+        return {transport_.get(), &pool_, neighbours_.get(), &sent_bytes_};
+    }
+    /// What ranks see of each other, at best.
+    [[nodiscard]] Reach reach() const;
     [[nodiscard]] bool next_tag_is_free() const;
     [[nodiscard]] bool nothing_is_outstanding() const { return active_.empty(); }
     void require_usable() const;
@@ -106,6 +144,8 @@ private:
     [[nodiscard]] bool test(Execution& execution);
     /// One look of a thread that waits, and a pause if nothing moved.
     void attend(Patience& patience);
+    /// Until what it waits for may have come, or the time is over.
+    void sleep(std::chrono::nanoseconds longest);
     /// True if anything moved.
     bool try_progress();
     /// Waits, unlocking meanwhile, until `over`.
@@ -117,6 +157,7 @@ private:
     void retire(Garbage& garbage);
     /// Fails everything outstanding and refuses every later call. `culprit` may be null.
     void break_off(const Execution* culprit, const Failure& failure);
+    [[nodiscard]] std::string waits_for(const Execution& execution) const;
     [[nodiscard]] std::string who() const { return "rank " + std::to_string(rank_) + ": "; }
 
     const Options options_;
@@ -131,13 +172,20 @@ private:
     /// Threads waiting here.
     std::atomic<int> attending_ = 0;
     std::atomic<bool> long_waits_ = false;
+    /// Is a signal, which wakes who sleeps, all that the call at the front waits for?
+    std::atomic<bool> awaits_signal_ = false;
+    std::atomic<std::uint64_t> sent_bytes_ = 0;
 
     std::mutex mutex_;
     std::unique_ptr<Transport> transport_;
+    /// Threads that sleep on its doorbell keep it.
+    std::shared_ptr<Neighbours> neighbours_;
     BufferPool pool_;
     PlanCache plans_;
     /// What is outstanding, in the order in which it was started, hence of the deadlines.
     Executions active_;
+    /// Those of them that are on their way in, the first of which is entering.
+    std::deque<Entry> entries_;
     /// Given up on: their memory may still be written by messages under way.
     Executions abandoned_;
     /// Of calls that are over, for those to come.

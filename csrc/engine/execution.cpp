@@ -5,6 +5,7 @@
 
 #include "device/host/reduce.hpp"
 #include "engine/errors.hpp"
+#include "engine/signature.hpp"
 
 namespace pycoll {
 
@@ -17,28 +18,91 @@ void Execution::prepare(const Label& label, Clock::time_point deadline,
     done_.store(false, std::memory_order_relaxed);
 }
 
-void Execution::begin(std::shared_ptr<const Plan> plan, const Operands& operands, int tag,
-                      Transport& transport, BufferPool& pool) {
+void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry) {
     plan_ = std::move(plan);
-    operands_ = operands;
-    tag_ = tag;
-    transport_ = &transport;
-    pool_ = &pool;
+    means_ = means;
+    entry_ = entry;
+    entered_ = false;
     // For waits_for(), should anything below fail.
     channels_.clear();
+    open_wait_.reset();
     remaining_ = plan_->steps().size();
     if (remaining_ == 0) return end();
 
-    scratch_ = pool.take(plan_->scratch_bytes());
+    scratch_ = means_.pool->take(plan_->scratch_bytes());
+    memory_.resize(buffer_count);
     // A schedule is verified never to write its input.
-    buffers_ = {static_cast<std::byte*>(const_cast<void*>(operands.input)),
-                static_cast<std::byte*>(operands.output), scratch_.data()};
+    memory_[Plan::base(Buffer::input)] =
+        static_cast<std::byte*>(const_cast<void*>(operands_.input));
+    memory_[Plan::base(Buffer::output)] = static_cast<std::byte*>(operands_.output);
+    memory_[Plan::base(Buffer::scratch)] = scratch_.data();
+    if (plan_->is_one_sided()) look_around();
     pending_ = plan_->pending();
     for (const Plan::Channel& channel : plan_->channels()) channels_.push_back({channel.begin, 0});
 
     for (std::uint32_t c = 0; c < channels_.size(); ++c) advance(c);
     ready_.assign(plan_->first_local().begin(), plan_->first_local().end());
     run_ready();
+}
+
+/// Finds the memory of the ranks of the node.
+void Execution::look_around() {
+    SharedNode& node = means_.neighbours->node();
+    memory_.resize(buffer_count * (1 + static_cast<std::size_t>(plan_->size())));
+    memory_[Plan::base(Buffer::stage)] = node.stage(node.rank(), plan_->meets_first());
+    for (int local = 0; local < node.size(); ++local) {
+        const int rank = means_.neighbours->ranks()[static_cast<std::size_t>(local)];
+        memory_[Plan::base(Buffer::stage, rank)] = node.stage(local, plan_->meets_first());
+        if (local == node.rank() || !plan_->touches_arrays_of_peers()) continue;
+        const SharedNode::Arrays arrays = node.arrays(local);
+        memory_[Plan::base(Buffer::input, rank)] = arrays.input;
+        memory_[Plan::base(Buffer::output, rank)] = arrays.output;
+    }
+}
+
+bool Execution::poll_signals() {
+    if (!open_wait_) return false;
+    const std::uint32_t step = *open_wait_;
+    const int peer = plan_->steps()[step].peer;
+    if (!means_.neighbours->node().has_signal(means_.neighbours->local(peer))) return false;
+    open_wait_.reset();
+    take_signal(peer);
+    finish_step(step);
+    run_ready();
+    return true;
+}
+
+int Execution::missing_signals() const {
+    if (!open_wait_) return 0;
+    int missing = 0;
+    for (std::uint32_t step = *open_wait_; step < plan_->steps().size(); ++step) {
+        const Plan::PlanStep& wait = plan_->steps()[step];
+        if (wait.kind != StepKind::wait) break;
+        const int peer = means_.neighbours->local(wait.peer);
+        if (!means_.neighbours->node().has_signal(peer)) ++missing;
+    }
+    return missing;
+}
+
+void Execution::start_wait(std::uint32_t step) {
+    const int peer = plan_->steps()[step].peer;
+    if (!means_.neighbours->node().has_signal(means_.neighbours->local(peer))) {
+        open_wait_ = step;
+        return;
+    }
+    take_signal(peer);
+    finish_step(step);
+}
+
+void Execution::take_signal(int peer) {
+    SharedNode& node = means_.neighbours->node();
+    const int local = means_.neighbours->local(peer);
+    if (entry_ != Entry::none && !node.is_same_call(local)) {
+        const int rank = means_.neighbours->ranks()[static_cast<std::size_t>(node.rank())];
+        throw CollectiveError(
+            find_difference(rank, node.posted(node.rank()), peer, node.posted(local)));
+    }
+    node.take_signal(local);
 }
 
 void Execution::message_done(std::uint32_t step) {
@@ -83,14 +147,16 @@ void Execution::post(std::uint32_t index) {
     const Token token{this, index};
     switch (step.kind) {
         case StepKind::send:
-            transport_->send(step.peer, tag_, {at(plan_->places()[step.srcs]), bytes(step)}, token);
+            means_.sent_bytes->fetch_add(bytes(step), std::memory_order_relaxed);
+            means_.transport->send(step.peer, tag_, {at(plan_->places()[step.srcs]), bytes(step)},
+                                   token);
             break;
         case StepKind::recv:
-            transport_->recv(step.peer, tag_, {at(step.dst), bytes(step)}, token);
+            means_.transport->recv(step.peer, tag_, {at(step.dst), bytes(step)}, token);
             break;
         default: {
-            auto& [owner, stage] = stages_.emplace_back(index, pool_->take(bytes(step)));
-            transport_->recv(step.peer, tag_, {stage.data(), bytes(step)}, token);
+            auto& [owner, stage] = stages_.emplace_back(index, means_.pool->take(bytes(step)));
+            means_.transport->recv(step.peer, tag_, {stage.data(), bytes(step)}, token);
         }
     }
 }
@@ -107,15 +173,24 @@ void Execution::fold_message(std::uint32_t index) {
     } else {
         host::reduce(operands_.dtype, operands_.op, at(step.dst), left, right, step.count);
     }
-    pool_->give_back(std::move(stage->second));
+    means_.pool->give_back(std::move(stage->second));
     stages_.erase(stage);
 }
 
 void Execution::run_local(const Plan::PlanStep& step) {
-    if (step.kind == StepKind::copy) {
-        host::copy(at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
-        return;
+    switch (step.kind) {
+        case StepKind::copy:
+            host::copy(at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
+            break;
+        case StepKind::signal:
+            means_.neighbours->node().signal(means_.neighbours->local(step.peer));
+            break;
+        default:
+            fold(step);
     }
+}
+
+void Execution::fold(const Plan::PlanStep& step) {
     sources_.clear();
     for (std::uint32_t i = step.srcs; i < step.srcs_end; ++i) {
         sources_.push_back(at(plan_->places()[i]));
@@ -142,15 +217,29 @@ void Execution::run_ready() {
     while (!ready_.empty()) {
         const std::uint32_t step = ready_.back();
         ready_.pop_back();
-        run_local(plan_->steps()[step]);
-        finish_step(step);
+        const StepKind kind = plan_->steps()[step].kind;
+        // Peers go on while this rank works or waits.
+        if (kind != StepKind::signal && plan_->is_one_sided()) {
+            means_.neighbours->node().flush();
+        }
+        if (kind == StepKind::wait) {
+            start_wait(step);
+        } else {
+            run_local(plan_->steps()[step]);
+            finish_step(step);
+        }
     }
+    if (plan_->is_one_sided()) means_.neighbours->node().flush();
     if (remaining_ == 0) end();
 }
 
 void Execution::end() {
-    pool_->give_back(std::move(scratch_));
-    done_.store(true, std::memory_order_release);
+    means_.pool->give_back(std::move(scratch_));
+    if (entry_ == Entry::before) {
+        entered_ = true;
+    } else {
+        done_.store(true, std::memory_order_release);
+    }
 }
 
 std::string Execution::describe() const {
@@ -183,6 +272,10 @@ std::string Execution::waits_for() const {
         if (!text.empty()) text += ", ";
         text += step.kind == StepKind::send ? peer + " to receive " + messages
                                             : messages + " from " + peer;
+    }
+    if (open_wait_) {
+        if (!text.empty()) text += ", ";
+        text += "rank " + std::to_string(plan_->steps()[*open_wait_].peer);
     }
     return text.empty() ? "nothing" : text;
 }

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +14,7 @@
 #include "core/dtype.hpp"
 #include "core/reduction.hpp"
 #include "engine/buffer_pool.hpp"
+#include "engine/neighbours.hpp"
 #include "engine/plan.hpp"
 #include "transport/transport.hpp"
 
@@ -52,12 +53,44 @@ public:
     /// To be called before begin(). `keep_alive` is what holds the operands' memory.
     void prepare(const Label& label, Clock::time_point deadline, std::shared_ptr<void> keep_alive);
 
-    /// Posts and runs what waits for nothing. `transport` and `pool` must outlive the execution.
-    void begin(std::shared_ptr<const Plan> plan, const Operands& operands, int tag,
-               Transport& transport, BufferPool& pool);
+    /// What it runs on, which must outlive it.
+    struct Means {
+        Transport* transport = nullptr;
+        BufferPool* pool = nullptr;
+        /// Null where no ranks share a node.
+        Neighbours* neighbours = nullptr;
+        /// Counts the bytes of the messages that are sent.
+        std::atomic<std::uint64_t>* sent_bytes = nullptr;
+    };
+    /// What the ranks of the node have to do with each other before the plan.
+    enum class Entry : std::uint8_t {
+        none,    ///< nothing, or they have met
+        along,   ///< the first wait for each peer sees whether it has made the same call
+        before,  ///< as above, and that is all: the plan ends with entered()
+    };
+
+    void set_operands(const Operands& operands, int tag) {
+        operands_ = operands;
+        tag_ = tag;
+    }
+    /// Posts and runs what waits for nothing. Throws CollectiveError when a peer has made another
+    /// call.
+    void begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry);
 
     /// A message has completed: runs and posts what waited for it.
     void message_done(std::uint32_t step);
+
+    /// Looks whether the peer has come that it waits for, if so, and runs what waited for it. True
+    /// if anything moved. Throws CollectiveError when a peer has made another call.
+    bool poll_signals();
+
+    [[nodiscard]] bool awaits_signal() const { return open_wait_.has_value(); }
+    /// Signals that it waits for one after the other, from here on, and that have not come yet.
+    [[nodiscard]] int missing_signals() const;
+
+    /// Has the plan before the call's own come to its end?
+    [[nodiscard]] bool entered() const { return entered_; }
+    [[nodiscard]] bool is_one_sided() const { return plan_->is_one_sided(); }
 
     /// Ends it without a result. Its memory, and what keeps its operands alive, must outlive the
     /// messages under way.
@@ -80,7 +113,7 @@ public:
     [[nodiscard]] Clock::time_point deadline() const { return deadline_; }
     /// "all_reduce (call 17: 1000 x float32)", "recv from rank 2 with tag 5 (4000 bytes)".
     [[nodiscard]] std::string describe() const;
-    /// The messages under way: "a message from rank 2, rank 3 to receive 2 messages".
+    /// What is under way: "a message from rank 2, rank 3 to receive 2 messages", "rank 1".
     [[nodiscard]] std::string waits_for() const;
 
 private:
@@ -93,14 +126,19 @@ private:
     };
 
     [[nodiscard]] std::byte* at(const Plan::Place& place) const {
-        return buffers_[static_cast<std::size_t>(place.buffer)] + place.offset;
+        return memory_[place.base] + place.offset;
     }
     [[nodiscard]] std::size_t bytes(const Plan::PlanStep& step) const {
         return step.count * plan_->element_size();
     }
     void advance(std::uint32_t channel);
     void post(std::uint32_t step);
+    void look_around();
     void run_local(const Plan::PlanStep& step);
+    void fold(const Plan::PlanStep& step);
+    /// Waits, unless the peer has come already.
+    void start_wait(std::uint32_t step);
+    void take_signal(int peer);
     void fold_message(std::uint32_t step);
     void finish_step(std::uint32_t step);
     void run_ready();
@@ -111,11 +149,13 @@ private:
     std::shared_ptr<void> keep_alive_;
 
     std::shared_ptr<const Plan> plan_;
-    std::array<std::byte*, 3> buffers_{};
     Operands operands_;
     int tag_ = 0;
-    Transport* transport_ = nullptr;
-    BufferPool* pool_ = nullptr;
+    Means means_;
+    Entry entry_ = Entry::none;
+    bool entered_ = false;
+    /// By Plan::base().
+    std::vector<std::byte*> memory_;
     BufferPool::Block scratch_;
     /// Per step: predecessors that are not complete.
     std::vector<std::uint32_t> pending_;
@@ -123,6 +163,8 @@ private:
     /// Where the messages to be folded arrive, by step.
     std::vector<std::pair<std::uint32_t, BufferPool::Block>> stages_;
     std::vector<std::uint32_t> ready_;
+    /// The wait that is under way: there is one at most, as the one-sided steps form a sequence.
+    std::optional<std::uint32_t> open_wait_;
     std::vector<const void*> sources_;
     std::size_t remaining_ = 0;
 

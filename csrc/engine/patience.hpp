@@ -6,7 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <thread>
+#include <optional>
 
 namespace pycoll {
 
@@ -30,6 +30,7 @@ public:
     /// `bytes` is the length of the call. `long_waits` is remembered from call to call.
     Patience(bool oversubscribed, std::uint64_t bytes, std::atomic<bool>& long_waits)
         : spins_(oversubscribed ? looks_before_yielding : most_spins),
+          oversubscribed_(oversubscribed),
           long_wait_(shortest_long_wait + std::chrono::nanoseconds(bytes)),
           long_waits_(long_waits) {
         if (!oversubscribed) {
@@ -45,20 +46,27 @@ public:
     Patience& operator=(const Patience&) = delete;
 
     /// Something moved: the next thing may come soon.
-    void reset() { pauses_ = 0; }
+    void reset() {
+        pauses_ = 0;
+        idle_yields_ = 0;
+    }
 
-    /// Between two looks.
-    void pause() {
-        if (pauses_++ < spins_) return;
+    /// Between two looks: spins, or yields, or says how long to sleep. `is_woken`: whoever sleeps
+    /// is woken by the peer that it waits for.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> pause(bool is_woken) {
+        if (pauses_++ < spins_) return std::nullopt;
         const auto now = Clock::now();
         if (pauses_ == spins_ + 1) since_ = now;
         const auto waited = now - since_;
         longest_ = std::max(longest_, waited);
-        if (waited < yielding_) {
-            sched_yield();
-        } else {
-            std::this_thread::sleep_for(nap_after(waited));
+        const bool wakes_in_time = oversubscribed_ && is_woken;
+        if (waited >= (wakes_in_time ? long_wait_ : yielding_) ||
+            (wakes_in_time && idle_yields_ >= most_idle_yields)) {
+            return nap_after(waited);
         }
+        sched_yield();
+        if (Clock::now() - now < shortest_turn) ++idle_yields_;
+        return std::nullopt;
     }
 
     /// How long to sleep after having waited for so long: an eighth longer in vain at most, but for
@@ -84,7 +92,15 @@ private:
     /// MPI's own all-reduce; 0.97 times with 4.6 ms).
     static constexpr std::chrono::nanoseconds shortest_long_wait = std::chrono::microseconds(400);
 
+    /// A yield that is over sooner has let nobody else run: the others sleep, or the scheduler
+    /// gives this rank's group its share whatever it does (see above). Then sleeping is the only
+    /// way to let a peer run that shares the core.
+    static constexpr std::chrono::nanoseconds shortest_turn = std::chrono::nanoseconds(800);
+    static constexpr int most_idle_yields = 8;
+
     int spins_;
+    bool oversubscribed_;
+    int idle_yields_ = 0;
     std::chrono::nanoseconds long_wait_;
     std::atomic<bool>& long_waits_;
     std::chrono::nanoseconds yielding_;

@@ -8,9 +8,12 @@ namespace pycoll {
 Plan::Plan(const Schedule& schedule, std::size_t element_size)
     : element_size_(element_size),
       scratch_bytes_(schedule.scratch_count * element_size),
-      size_(schedule.size) {
+      stage_bytes_(schedule.stage_count * element_size),
+      size_(schedule.size),
+      meets_first_(schedule.meets_first) {
     const auto place = [&](const Slice& slice) {
-        return Place{slice.buffer, slice.offset * element_size};
+        touches_arrays_of_peers_ |= slice.owner != Slice::own && slice.buffer != Buffer::stage;
+        return Place{base(slice.buffer, slice.owner), slice.offset * element_size};
     };
     // Receives first, so that they are posted before the sends that provoke the answers.
     std::map<std::pair<bool, int>, std::vector<std::uint32_t>> channels;
@@ -18,6 +21,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size)
 
     for (std::uint32_t i = 0; i < schedule.steps.size(); ++i) {
         const Step& step = schedule.steps[i];
+        is_one_sided_ |= pycoll::is_one_sided(step);
         const auto srcs = static_cast<std::uint32_t>(places_.size());
         for (const Slice& src : step.srcs) places_.push_back(place(src));
         steps_.push_back({
@@ -26,7 +30,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size)
             .message_first = step.message_first,
             .peer = step.peer,
             .channel = 0,
-            .count = writes(step.kind) ? step.dst.count : step.srcs[0].count,
+            .count = step.kind == StepKind::send ? step.srcs[0].count : step.dst.count,
             .dst = place(step.dst),
             .srcs = srcs,
             .srcs_end = static_cast<std::uint32_t>(places_.size()),

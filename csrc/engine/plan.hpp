@@ -12,7 +12,8 @@ namespace pycoll {
 class Plan {
 public:
     struct Place {
-        Buffer buffer;
+        /// Which memory: see base().
+        std::uint32_t base;
         std::uint64_t offset;  // bytes
     };
     struct PlanStep {
@@ -33,6 +34,12 @@ public:
 
     Plan(const Schedule& schedule, std::size_t element_size);
 
+    /// The number of a buffer among all memory that a plan may name.
+    [[nodiscard]] static std::uint32_t base(Buffer buffer, int owner = Slice::own) {
+        return static_cast<std::uint32_t>(static_cast<std::size_t>(owner + 1) * buffer_count +
+                                          static_cast<std::size_t>(buffer));
+    }
+
     [[nodiscard]] const std::vector<PlanStep>& steps() const { return steps_; }
     [[nodiscard]] const std::vector<Place>& places() const { return places_; }
     [[nodiscard]] const std::vector<std::uint32_t>& successors() const { return successors_; }
@@ -44,11 +51,21 @@ public:
     [[nodiscard]] std::size_t element_size() const { return element_size_; }
     [[nodiscard]] std::uint64_t scratch_bytes() const { return scratch_bytes_; }
     [[nodiscard]] int size() const { return size_; }
+    /// Does it need the ranks of the node to see each other's memory?
+    [[nodiscard]] bool is_one_sided() const { return is_one_sided_; }
+    /// Also that of the call's arrays?
+    [[nodiscard]] bool touches_arrays_of_peers() const { return touches_arrays_of_peers_; }
+    [[nodiscard]] bool meets_first() const { return meets_first_; }
+    [[nodiscard]] std::uint64_t stage_bytes() const { return stage_bytes_; }
 
 private:
     std::size_t element_size_;
     std::uint64_t scratch_bytes_;
+    std::uint64_t stage_bytes_;
     int size_;
+    bool meets_first_;
+    bool is_one_sided_ = false;
+    bool touches_arrays_of_peers_ = false;
     std::vector<PlanStep> steps_;
     std::vector<Place> places_;
     std::vector<std::uint32_t> successors_;

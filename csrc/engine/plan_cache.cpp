@@ -3,6 +3,8 @@
 #include <functional>
 #include <utility>
 
+#include "schedule/builder.hpp"
+
 namespace pycoll {
 namespace {
 
@@ -49,20 +51,39 @@ std::size_t PlanCache::Hash::operator()(const MessageKey& key) const {
 bool PlanCache::Equal::operator()(const KeyView& a, const KeyView& b) const {
     return a.request == b.request && a.element_size == b.element_size &&
            a.algorithm == b.algorithm && a.chunk_bytes == b.chunk_bytes &&
-           a.with_counts == b.with_counts;
+           a.with_counts == b.with_counts && a.fits_slot == b.fits_slot && a.reach == b.reach;
 }
 
-std::shared_ptr<const Plan> PlanCache::collective(const Request& request, const Call& call) {
+std::shared_ptr<const Plan> PlanCache::collective(const Request& request, const Call& call,
+                                                  Reach reach) {
     const std::size_t element = size_of(call.dtype);
     const bool with_counts = !request.counts.empty();
-    const KeyView key{request, element, call.algorithm, call.chunk_bytes, with_counts};
+    // The request says it all.
+    constexpr bool fits = false;
+    const KeyView key{request, element, call.algorithm, call.chunk_bytes, with_counts, fits, reach};
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
 
-    const Choice chosen = choice(request, call);
+    const Choice chosen = choice(request, call, reach);
     Request full = request;
     full.chunk = chosen.chunk;
-    return remember(plans_, Key{request, element, call.algorithm, call.chunk_bytes, with_counts},
-                    std::make_shared<const Plan>(chosen.algorithm->build(full), element));
+    return remember(
+        plans_, Key{request, element, call.algorithm, call.chunk_bytes, with_counts, fits, reach},
+        std::make_shared<const Plan>(chosen.algorithm->build(full), element));
+}
+
+const std::shared_ptr<const Plan>& PlanCache::meeting(int rank, int size,
+                                                      std::span<const int> ranks) {
+    if (!meeting_) {
+        ScheduleBuilder builder({.collective = Collective::barrier, .rank = rank, .size = size});
+        for (const int peer : ranks) {
+            if (peer != rank) builder.signal(peer);
+        }
+        for (const int peer : ranks) {
+            if (peer != rank) builder.wait(peer);
+        }
+        meeting_ = std::make_shared<const Plan>(std::move(builder).build(), 1);
+    }
+    return meeting_;
 }
 
 std::shared_ptr<const Plan> PlanCache::message(StepKind kind, int rank, int size, int peer,
@@ -80,13 +101,19 @@ std::shared_ptr<const Plan> PlanCache::message(StepKind kind, int rank, int size
     return remember(messages_, key, std::make_shared<const Plan>(schedule, 1));
 }
 
-Choice PlanCache::choice(const Request& request, const Call& call) {
+Choice PlanCache::choice(const Request& request, const Call& call, Reach reach) {
     const std::size_t element = size_of(call.dtype);
-    Key key{shared_request(request, element), element, call.algorithm, call.chunk_bytes,
-            !request.counts.empty()};
+    Key key{shared_request(request, element),
+            element,
+            call.algorithm,
+            call.chunk_bytes,
+            !request.counts.empty(),
+            fits_slot(request, element),
+            reach};
     if (const auto found = choices_.find(key); found != choices_.end()) return found->second;
     return remember(choices_, std::move(key),
-                    choose(request, element, model_, call.algorithm, call.chunk_bytes));
+                    choose(request, element, model_, call.algorithm, call.chunk_bytes, reach,
+                           wishes_[static_cast<std::size_t>(request.collective)]));
 }
 
 void PlanCache::clear() {

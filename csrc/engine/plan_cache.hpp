@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,18 +20,24 @@ namespace pycoll {
 /// choosing an algorithm and building a schedule. Not thread-safe.
 class PlanCache {
 public:
-    explicit PlanCache(const CostModel& model) : model_(model) {}
+    explicit PlanCache(const CostModel& model, Wishes wishes = {})
+        : model_(model), wishes_(std::move(wishes)) {}
 
-    /// The plan of a collective call. Throws std::invalid_argument for an algorithm that does not
-    /// exist or cannot serve the call.
-    [[nodiscard]] std::shared_ptr<const Plan> collective(const Request& request, const Call& call);
+    /// The plan of a collective call within `reach`. Throws std::invalid_argument for an algorithm
+    /// that does not exist or cannot serve the call.
+    [[nodiscard]] std::shared_ptr<const Plan> collective(const Request& request, const Call& call,
+                                                         Reach reach);
+
+    /// The plan by which some ranks, this one among them, wait for each other.
+    [[nodiscard]] const std::shared_ptr<const Plan>& meeting(int rank, int size,
+                                                             std::span<const int> ranks);
 
     /// The plan of a single message of `bytes` bytes.
     [[nodiscard]] std::shared_ptr<const Plan> message(StepKind kind, int rank, int size, int peer,
                                                       std::size_t bytes);
 
     /// As choose(), but remembers: choosing means walking through whole schedules.
-    [[nodiscard]] Choice choice(const Request& request, const Call& call);
+    [[nodiscard]] Choice choice(const Request& request, const Call& call, Reach reach);
 
     void clear();
 
@@ -43,6 +50,8 @@ private:
         std::uint64_t chunk_bytes;
         /// Not every algorithm takes counts: calls with them choose among fewer.
         bool with_counts;
+        bool fits_slot;
+        Reach reach;
     };
     struct Key {
         Request request;
@@ -50,8 +59,10 @@ private:
         std::string algorithm;
         std::uint64_t chunk_bytes;
         bool with_counts;
+        bool fits_slot;
+        Reach reach;
         [[nodiscard]] KeyView view() const {
-            return {request, element_size, algorithm, chunk_bytes, with_counts};
+            return {request, element_size, algorithm, chunk_bytes, with_counts, fits_slot, reach};
         }
     };
     struct MessageKey {
@@ -75,6 +86,8 @@ private:
     };
 
     CostModel model_;
+    Wishes wishes_;
+    std::shared_ptr<const Plan> meeting_;
     std::unordered_map<Key, std::shared_ptr<const Plan>, Hash, Equal> plans_;
     std::unordered_map<MessageKey, std::shared_ptr<const Plan>, Hash> messages_;
     /// By shared request, whose length is rounded to a power of two.

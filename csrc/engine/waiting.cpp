@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "engine/communicator.hpp"
 #include "engine/progress.hpp"
@@ -49,7 +50,7 @@ void Communicator::wait(Execution& execution, std::optional<std::chrono::nanosec
             const Lock lock(mutex_);
             if (execution.done()) break;
             throw TimeoutError(who() + execution.describe() + ": not done after " +
-                               in_seconds(*timeout) + "; it waits for " + execution.waits_for());
+                               in_seconds(*timeout) + "; it waits for " + waits_for(execution));
         }
     }
     execution.check();
@@ -80,9 +81,31 @@ void Communicator::wait_until(Lock& lock, Condition over) {
 void Communicator::attend(Patience& patience) {
     if (try_progress()) {
         patience.reset();
+        return;
+    }
+    help_watched();
+    const bool is_woken = awaits_signal_.load(std::memory_order_relaxed);
+    if (const auto nap = patience.pause(is_woken)) sleep(*nap);
+}
+
+void Communicator::sleep(std::chrono::nanoseconds longest) {
+    std::shared_ptr<Neighbours> woken_by;
+    if (const Lock lock(mutex_, std::try_to_lock); lock.owns_lock() && !entries_.empty()) {
+        // A peer may be late as it waits, in a call to MPI of its own, for MPI to move along here.
+        transport_->progress();
+        // Before the look at which of them are missing: else one that comes in between is waited
+        // for twice.
+        const std::uint64_t arrived = neighbours_->node().arrived();
+        const int missing = entries_.front().execution->missing_signals();
+        if (missing > 0 &&
+            neighbours_->node().prepare_sleep(arrived + static_cast<std::uint64_t>(missing))) {
+            woken_by = neighbours_;
+        }
+    }
+    if (woken_by) {
+        woken_by->node().sleep(longest);
     } else {
-        help_watched();
-        patience.pause();
+        std::this_thread::sleep_for(longest);
     }
 }
 
@@ -108,6 +131,7 @@ bool Communicator::progress(Garbage& garbage) {
     completions_.clear();
     const Execution* culprit = nullptr;
     std::optional<Failure> failure;
+    bool moved = false;
     try {
         transport_->poll(completions_);
         for (auto& [token, error] : completions_) {
@@ -119,19 +143,96 @@ bool Communicator::progress(Garbage& garbage) {
             }
             execution->message_done(token.step);
         }
+        if (!failure && !entries_.empty()) {
+            culprit = entries_.front().execution.get();
+            moved |= advance_entries();
+            awaits_signal_.store(!entries_.empty() && entries_.front().execution->awaits_signal(),
+                                 std::memory_order_relaxed);
+        }
     } catch (const std::exception& error) {
         failure = {.why = error.what()};
     }
-    if (!completions_.empty()) retire(garbage);
+    moved |= !completions_.empty();
+    if (moved) retire(garbage);
     if (!failure && !active_.empty() && Clock::now() >= active_.front()->deadline()) {
         culprit = active_.front().get();
         failure = {.timed_out = true,
                    .why = "gave up after " + in_seconds(options_.timeout) + ", waiting for " +
-                          culprit->waits_for()};
+                          waits_for(*culprit)};
     }
-    if (!failure) return !completions_.empty();
+    if (!failure) return moved;
     break_off(culprit, *failure);
     return true;
+}
+
+/// Moves the calls along that enter one after the other: the first is under way.
+bool Communicator::advance_entries() {
+    bool moved = false;
+    while (!entries_.empty()) {
+        Entry& entry = entries_.front();
+        if (!entry.started) {
+            start(entry);
+            moved = true;
+        }
+        while (entry.execution->poll_signals()) moved = true;
+        if (entry.execution->entered()) {
+            entry.execution->begin(plan_after_meeting(entry), means(), Execution::Entry::none);
+            entry.met = true;
+            moved = true;
+            continue;
+        }
+        // Messages are matched by tags: the next call may enter meanwhile.
+        const bool enters = !entry.met || entry.execution->is_one_sided();
+        if (!entry.execution->done() && enters) break;
+        entries_.pop_front();
+        moved = true;
+    }
+    return moved;
+}
+
+void Communicator::start(Entry& entry) {
+    entry.started = true;
+    SharedNode& node = neighbours_->node();
+    node.enter(entry.post, entry.input, entry.output);
+    if (entry.if_private->meets_first() || !entry.if_private->is_one_sided() ||
+        entry.if_private != entry.if_registered) {
+        entry.execution->begin(plans_.meeting(rank_, size_, neighbours_->ranks()), means(),
+                               Execution::Entry::before);
+    } else {
+        entry.met = true;
+        entry.execution->begin(entry.if_private, means(), Execution::Entry::along);
+    }
+}
+
+const std::shared_ptr<const Plan>& Communicator::plan_after_meeting(const Entry& entry) const {
+    const SharedNode& node = neighbours_->node();
+    for (int local = 0; local < node.size(); ++local) {
+        if (!node.is_registered(local)) return entry.if_private;
+    }
+    return entry.if_registered;
+}
+
+/// For people: whom or what it waits for, and where those ranks of the node are that have not
+/// entered the call.
+std::string Communicator::waits_for(const Execution& execution) const {
+    std::string text = execution.waits_for();
+    if (entries_.empty() || !entries_.front().started) return text;
+    const Entry& first = entries_.front();
+    if (&execution != first.execution.get()) {
+        return "the calls before it, of which " + first.execution->describe() + " waits for " +
+               waits_for(*first.execution);
+    }
+    const SharedNode& node = neighbours_->node();
+    std::string missing;
+    for (int local = 0; local < node.size(); ++local) {
+        const auto seen = node.last_seen(local);
+        if (local == node.rank() || (seen && (*seen)[0] >= first.post[0])) continue;
+        missing += (missing.empty() ? "" : ", ") + std::string("rank ") +
+                   std::to_string(neighbours_->ranks()[static_cast<std::size_t>(local)]) +
+                   (seen ? " (last seen in " + pycoll::describe(*seen) + ")"
+                         : " (which has made no call yet)");
+    }
+    return missing.empty() ? text : missing;
 }
 
 void Communicator::retire(Garbage& garbage) {
@@ -147,6 +248,7 @@ void Communicator::retire(Garbage& garbage) {
 }
 
 void Communicator::break_off(const Execution* culprit, const Failure& failure) {
+    entries_.clear();
     broken_ = culprit == nullptr ? failure.why : culprit->describe() + ": " + failure.why;
     for (const auto& execution : active_) {
         execution->fail({failure.timed_out,

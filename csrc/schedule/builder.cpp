@@ -11,43 +11,26 @@ constexpr std::int64_t nobody = -1;
 
 std::size_t index(Buffer buffer) { return static_cast<std::size_t>(buffer); }
 
+/// Throws unless the request makes sense and can run in place, if it asks for that.
+const Request& checked(const Request& request) {
+    check(request);
+    const bool one_place =
+        request.collective != Collective::all_to_all && request.collective != Collective::barrier;
+    if (request.in_place && !one_place) {
+        throw std::invalid_argument(std::string(name(request.collective)) + " cannot run in place");
+    }
+    return request;
+}
+
 }  // namespace
 
 ScheduleBuilder::ScheduleBuilder(const Request& request)
-    : chunk_(request.chunk),
-      // Away from the root of a rooted collective there is only one buffer.
-      in_place_(request.in_place && (!rooted(request.collective) || request.is_root())) {
-    check(request);
+    : chunk_(request.chunk), place_(checked(request)) {
     schedule_.collective = request.collective;
     schedule_.rank = request.rank;
     schedule_.size = request.size;
-    schedule_.input_count = request.input_count();
-    schedule_.output_count = request.output_count();
-    if (!in_place_) return;
-    // Name shared memory by the larger buffer, so that dependencies see the overlap.
-    switch (request.collective) {
-        case Collective::all_gather:
-        case Collective::gather:
-            alias_offset_ = request.blocks().offset(request.rank);
-            schedule_.input_count = 0;
-            break;
-        case Collective::reduce_scatter:
-        case Collective::scatter:
-            alias_from_ = Buffer::output;
-            alias_to_ = Buffer::input;
-            alias_offset_ = request.blocks().offset(request.rank);
-            schedule_.output_count = 0;
-            break;
-        case Collective::all_reduce:
-        case Collective::reduce:
-        case Collective::broadcast:
-            schedule_.input_count = 0;
-            break;
-        case Collective::all_to_all:
-        case Collective::barrier:
-            throw std::invalid_argument(std::string(name(request.collective)) +
-                                        " cannot run in place");
-    }
+    schedule_.input_count = place_.size(Buffer::input);
+    schedule_.output_count = place_.size(Buffer::output);
 }
 
 Slice ScheduleBuilder::scratch(std::uint64_t count) {
@@ -55,6 +38,12 @@ Slice ScheduleBuilder::scratch(std::uint64_t count) {
     schedule_.scratch_count += count;
     return slice;
 }
+
+void ScheduleBuilder::use_stage(std::uint64_t count) {
+    schedule_.stage_count = std::max(schedule_.stage_count, count);
+}
+
+void ScheduleBuilder::meet_first() { schedule_.meets_first = true; }
 
 ScheduleBuilder::Steps ScheduleBuilder::send(int peer, Slice src, std::span<const Steps> after) {
     return append({.kind = StepKind::send, .peer = peer, .dst = {}, .srcs = {src}, .after = {}},
@@ -89,13 +78,58 @@ void ScheduleBuilder::reduce(Slice dst, std::span<const Slice> srcs, Fold fold) 
             .after = {}});
 }
 
+void ScheduleBuilder::signal(int peer, std::span<const Steps> after) {
+    append_piece({.kind = StepKind::signal, .peer = peer, .dst = {}, .srcs = {}, .after = {}},
+                 after);
+}
+
+ScheduleBuilder::Steps ScheduleBuilder::wait(int peer) {
+    const auto id = static_cast<std::uint32_t>(schedule_.steps.size());
+    append_piece({.kind = StepKind::wait, .peer = peer, .dst = {}, .srcs = {}, .after = {}}, {});
+    return {id, id + 1};
+}
+
+void ScheduleBuilder::meet() {
+    // Everybody starts with the next rank, so that not all write to the same one at once.
+    for (int k = 1; k < schedule_.size; ++k) signal((schedule_.rank + k) % schedule_.size);
+    for (int k = 1; k < schedule_.size; ++k) wait((schedule_.rank + k) % schedule_.size);
+}
+
+ScheduleBuilder::Steps ScheduleBuilder::include(const Schedule& schedule, const Part& part) {
+    const auto first = static_cast<std::uint32_t>(schedule_.steps.size());
+    const Slice scratch = this->scratch(schedule.scratch_count);
+    const Slice stage{Buffer::stage, schedule_.stage_count, schedule.stage_count};
+    use_stage(stage.end());
+    std::vector<Steps> after;
+    if (part.after_one_sided && last_one_sided_ != nobody) {
+        const auto last = static_cast<std::uint32_t>(last_one_sided_);
+        after.push_back({last, last + 1});
+    }
+    const auto rank_here = [&](int rank) { return part.ranks[static_cast<std::size_t>(rank)]; };
+    const auto place = [&](const Slice& slice) {
+        const std::array<Slice, buffer_count> where = {part.input, part.output, scratch, stage};
+        Slice here = where[index(slice.buffer)].part(slice.offset, slice.count);
+        if (slice.owner != Slice::own) here.owner = rank_here(slice.owner);
+        return resolve(here);
+    };
+    for (const Step& step : schedule.steps) {
+        Step piece = step;
+        if (step.peer >= 0) piece.peer = rank_here(step.peer);
+        piece.finish = step.finish && part.finishes;
+        for (Slice& src : piece.srcs) src = place(src);
+        if (writes(piece.kind)) piece.dst = place(piece.dst);
+        for (std::uint32_t& before : piece.after) before += first;
+        append_piece(std::move(piece), after);
+    }
+    return {first, static_cast<std::uint32_t>(schedule_.steps.size())};
+}
+
 Schedule ScheduleBuilder::build() && { return std::move(schedule_); }
 
 Slice ScheduleBuilder::resolve(Slice slice) const {
-    if (in_place_ && slice.buffer == alias_from_) {
-        return {alias_to_, slice.offset + alias_offset_, slice.count};
-    }
-    return slice;
+    if (slice.owner != Slice::own && slice.owner != schedule_.rank) return slice;
+    slice.owner = Slice::own;
+    return place_.real(slice);
 }
 
 ScheduleBuilder::Steps ScheduleBuilder::append(const Step& step, std::span<const Steps> after) {
@@ -110,20 +144,30 @@ ScheduleBuilder::Steps ScheduleBuilder::append(const Step& step, std::span<const
         Step piece = step;
         for (Slice& src : piece.srcs) src = resolve(src.part(skip, length));
         if (writes(piece.kind)) piece.dst = resolve(piece.dst.part(skip, length));
-        for (const Steps& before : after) {
-            for (std::uint32_t id = before.begin; id < before.end; ++id) piece.after.push_back(id);
-        }
-        append_piece(std::move(piece));
+        append_piece(std::move(piece), after);
     }
     appended.end = static_cast<std::uint32_t>(schedule_.steps.size());
     return appended;
 }
 
 /// Adds the dependencies that follow from the memory the step touches.
-void ScheduleBuilder::append_piece(Step piece) {
+void ScheduleBuilder::append_piece(Step piece, std::span<const Steps> after) {
     const auto id = static_cast<std::uint32_t>(schedule_.steps.size());
-    for (const Slice& src : piece.srcs) read(src, id, piece.after);
-    if (writes(piece.kind)) write(piece.dst, id, piece.after);
+    for (const Steps& before : after) {
+        for (std::uint32_t step = before.begin; step < before.end; ++step) {
+            piece.after.push_back(step);
+        }
+    }
+    for (const Slice& src : piece.srcs) {
+        if (src.owner == Slice::own) read(src, id, piece.after);
+    }
+    if (writes(piece.kind) && piece.dst.owner == Slice::own) write(piece.dst, id, piece.after);
+    if (is_one_sided(piece)) {
+        if (last_one_sided_ != nobody) {
+            piece.after.push_back(static_cast<std::uint32_t>(last_one_sided_));
+        }
+        last_one_sided_ = id;
+    }
     std::ranges::sort(piece.after);
     const auto repeated = std::ranges::unique(piece.after);
     piece.after.erase(repeated.begin(), repeated.end());

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <span>
 #include <vector>
 
+#include "schedule/placement.hpp"
 #include "schedule/request.hpp"
 #include "schedule/schedule.hpp"
 
@@ -17,6 +19,9 @@ namespace pycoll {
 ///
 /// Every step is cut into pieces of at most Request::chunk elements, which makes a pipeline of any
 /// algorithm: a piece waits only for the pieces that touch its own elements.
+///
+/// One-sided steps (signals, waits, and whatever touches a stage or a peer's memory) keep the order
+/// in which they were written down: what peers do at the same time is not known here.
 ///
 /// Steps over empty slices vanish, as do copies of a slice onto itself (in place).
 class ScheduleBuilder {
@@ -31,6 +36,10 @@ public:
 
     /// Reserves `count` elements of scratch.
     [[nodiscard]] Slice scratch(std::uint64_t count);
+    /// Says that `count` elements of the stage are used.
+    void use_stage(std::uint64_t count);
+    /// Has all ranks enter the call before any runs its first step.
+    void meet_first();
 
     /// `after` names steps to wait for although they touch other memory.
     Steps send(int peer, Slice src, std::span<const Steps> after = {});
@@ -45,6 +54,27 @@ public:
     /// dst = srcs[0] (+) srcs[1] (+) ...
     void reduce(Slice dst, std::span<const Slice> srcs, Fold fold = Fold::partial);
 
+    /// `after` names steps that must be complete before the peer is told.
+    void signal(int peer, std::span<const Steps> after = {});
+    Steps wait(int peer);
+    /// Waits until all ranks are here: everybody signals everybody.
+    void meet();
+
+    /// How a schedule of some of the ranks becomes part of this one.
+    struct Part {
+        /// Its ranks, in its numbering.
+        std::vector<int> ranks;
+        /// What its input and output are here. Its scratch and its stage are its own.
+        Slice input;
+        Slice output;
+        /// Are its last folds the last of all?
+        bool finishes = true;
+        /// Must all one-sided steps so far be complete before it begins?
+        bool after_one_sided = false;
+    };
+    /// Appends the steps of a schedule, in its order. That its ranks meet first is up to this one.
+    Steps include(const Schedule& schedule, const Part& part);
+
     [[nodiscard]] Schedule build() &&;
 
 private:
@@ -58,18 +88,17 @@ private:
 
     [[nodiscard]] Slice resolve(Slice slice) const;
     Steps append(const Step& step, std::span<const Steps> after = {});
-    void append_piece(Step piece);
+    void append_piece(Step piece, std::span<const Steps> after);
     Accesses::iterator cut(Accesses& accesses, std::uint64_t at);
     void read(const Slice& slice, std::uint32_t step, std::vector<std::uint32_t>& after);
     void write(const Slice& slice, std::uint32_t step, std::vector<std::uint32_t>& after);
 
     Schedule schedule_;
     std::uint64_t chunk_;
-    bool in_place_;
-    Buffer alias_from_ = Buffer::input;
-    Buffer alias_to_ = Buffer::output;
-    std::uint64_t alias_offset_ = 0;
-    Accesses accesses_[3];
+    Placement place_;
+    std::array<Accesses, buffer_count> accesses_;
+    /// The last one-sided step.
+    std::int64_t last_one_sided_ = -1;
 };
 
 }  // namespace pycoll

@@ -11,16 +11,17 @@
 
 namespace pycoll {
 
-/// Which ranks' entries into the call precede each step, through dependencies and messages: what a
-/// barrier is for.
+/// Which ranks' entries into the call precede each step, through dependencies, messages and
+/// signals: what a barrier is for, and what the stages of later calls rely on.
 class Causality {
 public:
-    explicit Causality(std::span<const Schedule> schedules);
+    /// `nodes` as in Request: the ranks of a node may meet first.
+    Causality(std::span<const Schedule> schedules, const std::vector<int>& nodes);
 
     /// Follows one event, a local step or a message named by its send, after all before it.
     void run(StepId event, const Messages& messages);
 
-    /// Says who may leave before whom has entered, if so.
+    /// Says who may leave the call before whom has entered, if so.
     [[nodiscard]] std::optional<std::string> check_all_met() const;
 
 private:
@@ -28,8 +29,11 @@ private:
 
     Ranks& known(StepId id) { return known_[static_cast<std::size_t>(id.rank)][id.step]; }
     void learn(StepId id);
+    /// The ranks that have entered when a rank runs its first step.
+    [[nodiscard]] Ranks met_first(std::size_t rank) const;
 
     std::span<const Schedule> schedules_;
+    std::vector<int> nodes_;
     std::vector<std::vector<Ranks>> known_;
 };
 

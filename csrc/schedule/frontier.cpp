@@ -17,6 +17,7 @@ Frontier::Frontier(std::span<const Schedule> schedules, const Messages& messages
                 const StepId next = messages_.next_send(event);
                 if (next.rank >= 0) ++at(next.rank).pending[next.step];
             }
+            if (steps[i].kind == StepKind::wait) ++at(rank).pending[i];
         }
     }
 }
@@ -75,8 +76,10 @@ void Frontier::release_successors(StepId step, std::vector<StepId>& ready) {
 void Frontier::complete(StepId event, std::vector<StepId>& ready) {
     --remaining_;
     release_successors(event, ready);
+    const StepKind kind = step_of(event).kind;
     const StepId receiver = messages_.partner(event);
-    if (receiver.rank < 0) return;
+    if (kind == StepKind::signal) release(receiver, ready);
+    if (kind != StepKind::send) return;
     release_successors(receiver, ready);
     const StepId next = messages_.next_send(event);
     if (next.rank >= 0) release(next, ready);

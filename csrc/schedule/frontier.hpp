@@ -11,8 +11,9 @@ namespace pycoll {
 
 /// Runs all ranks' schedules event by event, in an order the caller picks among those that are
 /// ready. A message is one event, named by its send: it is ready when both ends are and the
-/// message before it on its channel is done. That is the strictest transport (every send waits
-/// for its receiver, one message per channel): what completes here completes everywhere.
+/// message before it on its channel is done. A wait is ready once its signal has been given, too.
+/// That is the strictest transport (every send waits for its receiver, one message per channel):
+/// what completes here completes everywhere.
 class Frontier {
 public:
     /// `messages` must have no mismatch; both arguments must outlive this.

@@ -1,6 +1,7 @@
 #include "schedule/hazards.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "schedule/print.hpp"
@@ -44,14 +45,22 @@ struct Access {
 
 }  // namespace
 
-std::optional<std::string> find_hazard(const Schedule& schedule) {
+std::optional<std::string> find_hazard(const Schedule& schedule,
+                                       std::span<const Placement> places) {
     std::vector<Access> accesses;
+    const auto real = [&](const Slice& slice) {
+        // A rank's own memory goes by its real name already.
+        if (slice.owner == Slice::own) return slice;
+        return places[static_cast<std::size_t>(slice.owner)].real(slice);
+    };
     for (std::uint32_t i = 0; i < schedule.steps.size(); ++i) {
         const Step& step = schedule.steps[i];
-        for (const Slice& src : step.srcs) accesses.push_back({src, i, false});
-        if (writes(step.kind)) accesses.push_back({step.dst, i, true});
+        for (const Slice& src : step.srcs) accesses.push_back({real(src), i, false});
+        if (writes(step.kind)) accesses.push_back({real(step.dst), i, true});
     }
-    std::ranges::sort(accesses, {}, &Access::slice);
+    std::ranges::sort(accesses, {}, [](const Access& access) {
+        return std::tuple(access.slice.owner, access.slice.buffer, access.slice.offset);
+    });
 
     const Ancestors ancestors(schedule);
     for (std::size_t i = 0; i < accesses.size(); ++i) {

@@ -55,7 +55,7 @@ Machine::Machine(std::span<const Request> requests, std::span<const Schedule> sc
       expressions_(static_cast<int>(schedules.size())) {
     for (std::size_t r = 0; r < schedules.size(); ++r) {
         const auto& sizes = places[r].sizes;
-        memory_.push_back({Values(sizes[0]), Values(sizes[1]), Values(sizes[2])});
+        memory_.push_back({Values(sizes[0]), Values(sizes[1]), Values(sizes[2]), Values(sizes[3])});
         blocks_.push_back(requests[r].blocks());
         const Slice& input = places[r].input;
         const Run contribution{input.count, expressions_.leaf(static_cast<int>(r)), 0};
@@ -71,7 +71,15 @@ Values& Machine::memory(int rank, Buffer buffer) {
 
 void Machine::read(int rank, const Slice& slice, std::vector<Run>& runs) {
     runs.clear();
-    memory(rank, slice.buffer).read(slice.offset, slice.count, runs);
+    const int owner = slice.owner == Slice::own ? rank : slice.owner;
+    const Slice real = places_[at(owner)].real(slice);
+    memory(owner, real.buffer).read(real.offset, real.count, runs);
+}
+
+void Machine::write(int rank, const Slice& slice, std::span<const Run> runs) {
+    const int owner = slice.owner == Slice::own ? rank : slice.owner;
+    const Slice real = places_[at(owner)].real(slice);
+    memory(owner, real.buffer).write(real.offset, runs);
 }
 
 Machine::Failure Machine::run(StepId event, const Messages& messages) {
@@ -96,6 +104,9 @@ Machine::Failure Machine::run(StepId event, const Messages& messages) {
             read(receiver.rank, recv.srcs[0], operand(recv.message_first ? 1 : 0));
             return fold(receiver, 2);
         }
+        case StepKind::signal:
+        case StepKind::wait:
+            return std::nullopt;
         case StepKind::recv:
         case StepKind::recv_reduce:
             break;
@@ -110,7 +121,7 @@ Machine::Failure Machine::copy(StepId reader, const Slice& from, StepId writer, 
         std::ranges::find(runs_, Expressions::undefined, &Run::expression) != runs_.end()) {
         return name_of(reader, step_of(reader)) + ": reads memory that nobody has written";
     }
-    memory(writer.rank, to.buffer).write(to.offset, runs_);
+    write(writer.rank, to, runs_);
     return std::nullopt;
 }
 
@@ -140,7 +151,7 @@ Machine::Failure Machine::fold(StepId id, std::size_t operands) {
         }
         runs_.push_back({walk.count(), result, walk[0].index});
     }
-    memory(id.rank, step.dst.buffer).write(step.dst.offset, runs_);
+    write(id.rank, step.dst, runs_);
     return std::nullopt;
 }
 

@@ -35,7 +35,9 @@ private:
 
     [[nodiscard]] const Step& step_of(StepId id) const;
     [[nodiscard]] Values& memory(int rank, Buffer buffer);
-    /// The runs of a slice in `runs`, in place of what was there.
+    /// Overwrites a slice that a step of `rank` names.
+    void write(int rank, const Slice& slice, std::span<const Run> runs);
+    /// The runs of a slice that a step of `rank` names in `runs`, in place of what was there.
     void read(int rank, const Slice& slice, std::vector<Run>& runs);
     [[nodiscard]] Failure copy(StepId reader, const Slice& from, StepId writer, const Slice& to);
     /// dst = operands_[0] (+) operands_[1] (+) ...
@@ -51,7 +53,7 @@ private:
     std::span<const Schedule> schedules_;
     std::span<const Placement> places_;
     Expressions expressions_;
-    std::vector<std::array<Values, 3>> memory_;
+    std::vector<std::array<Values, buffer_count>> memory_;
     std::vector<Blocks> blocks_;
     /// The output that rank 0 ended with, which an all-reduce promises to everybody.
     std::vector<Run> agreed_;

@@ -21,16 +21,17 @@ struct StepId {
 /// For messages to people: "rank 2 step 5 (send to 3: input[0:8))".
 [[nodiscard]] std::string name_of(StepId id, const Step& step);
 
-/// Which receive each send meets, and which message went before on the same channel.
+/// Which receive each send meets, which message went before on the same channel, and which signal
+/// ends each wait.
 class Messages {
 public:
-    /// The k-th send from a to b meets the k-th receive at b from a.
+    /// The k-th send from a to b meets the k-th receive at b from a; so do signals and waits.
     explicit Messages(std::span<const Schedule> schedules);
 
     /// Why the messages do not match, if they do not.
     [[nodiscard]] const std::optional<std::string>& mismatch() const { return mismatch_; }
 
-    /// The other end of a message; rank -1 for local steps.
+    /// The other end of a message or a signal; rank -1 for local steps.
     [[nodiscard]] StepId partner(StepId id) const { return partners_[at(id.rank)][id.step]; }
 
     /// The next message on the channel of this send; rank -1 when it is the last.
@@ -38,6 +39,7 @@ public:
 
 private:
     static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
+    void match(std::span<const Schedule> schedules, bool messages);
 
     std::vector<std::vector<StepId>> partners_;
     std::vector<std::vector<StepId>> next_sends_;

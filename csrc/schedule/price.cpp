@@ -13,11 +13,24 @@ namespace {
 
 std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
 
+/// Ranks of one node.
+std::size_t local_ranks(std::size_t ranks, const CostModel& model) {
+    return model.ranks_per_node > 0 ? std::min(ranks, at(model.ranks_per_node)) : ranks;
+}
+
+/// Ranks that outnumber the cores of their node take turns.
+double slowdown(std::size_t ranks, const CostModel& model) {
+    if (model.cores_per_node <= 0) return 1;
+    return std::max(1.0, static_cast<double>(local_ranks(ranks, model)) / model.cores_per_node);
+}
+
 /// Until when each rank's sending side, receiving side and core are taken.
 struct Busy {
     double send = 0;
     double recv = 0;
     double core = 0;
+    /// The core itself, kept for the first of the ranks that share it.
+    double shared_core = 0;
 };
 
 class Walk {
@@ -28,6 +41,7 @@ public:
           element_size_(static_cast<double>(element_size)),
           model_(model),
           slowdown_(slowdown(schedules.size(), model)),
+          waiting_(meeting_seconds(schedules.size(), model)),
           busy_(schedules.size()) {
         if (const auto& why = messages_.mismatch()) throw std::invalid_argument(*why);
         for (const Schedule& schedule : schedules) timeline.emplace_back(schedule.steps.size());
@@ -63,23 +77,29 @@ public:
         if (frontier.remaining() > 0) throw std::invalid_argument("the schedules deadlock");
     }
 
+    /// When the call can begin: after the ranks have met, if they do.
+    [[nodiscard]] double beginning() const { return schedules_[0].meets_first ? waiting_ : 0; }
+
     std::vector<std::vector<Interval>> timeline;
 
 private:
-    /// Ranks that outnumber the cores of their node take turns.
-    static double slowdown(std::size_t ranks, const CostModel& model) {
-        if (model.cores_per_node <= 0) return 1;
-        const auto local =
-            model.ranks_per_node > 0 ? std::min(ranks, at(model.ranks_per_node)) : ranks;
-        return std::max(1.0, static_cast<double>(local) / model.cores_per_node);
-    }
-
     [[nodiscard]] const Step& step_of(StepId id) const {
         return schedules_[at(id.rank)].steps[id.step];
     }
     Interval& when(StepId id) { return timeline[at(id.rank)][id.step]; }
     [[nodiscard]] double bytes(std::uint64_t count) const {
         return static_cast<double>(count) * element_size_;
+    }
+
+    /// The first of the ranks that share a core with this one.
+    [[nodiscard]] int first_on_core(int rank) const {
+        if (slowdown_ == 1) return rank;
+        const int local = model_.ranks_per_node > 0 ? rank % model_.ranks_per_node : rank;
+        return rank - local + local % model_.cores_per_node;
+    }
+    /// Until when a rank cannot do local work.
+    [[nodiscard]] double core_taken(int rank) const {
+        return std::max(busy_[at(rank)].core, busy_[at(first_on_core(rank))].shared_core);
     }
 
     [[nodiscard]] const Link& link(int a, int b) const {
@@ -89,45 +109,60 @@ private:
     }
 
     [[nodiscard]] double ready_at(StepId event) {
-        double time = 0;
+        double time = beginning();
         const auto wait_for = [&](StepId id) {
             for (const std::uint32_t before : step_of(id).after) {
                 time = std::max(time, when({id.rank, before}).end);
             }
         };
         wait_for(event);
-        if (const StepId receiver = messages_.partner(event); receiver.rank >= 0)
-            wait_for(receiver);
+        const StepId partner = messages_.partner(event);
+        if (step_of(event).kind == StepKind::send) wait_for(partner);
+        if (step_of(event).kind == StepKind::wait) {
+            time = std::max(time, when(partner).end + waiting_);
+        }
         return time;
     }
 
     /// When an event can start, given what has run so far.
     [[nodiscard]] double start_of(StepId event) {
         const double ready = ready_at(event);
+        if (synchronises(step_of(event).kind)) return ready;
         const StepId receiver = messages_.partner(event);
-        if (receiver.rank < 0) return std::max(ready, busy_[at(event.rank)].core);
+        if (receiver.rank < 0) return std::max(ready, core_taken(event.rank));
         return std::max({ready, busy_[at(event.rank)].send, busy_[at(receiver.rank)].recv});
     }
 
-    /// Folds or copies on one rank's core.
-    Interval occupy_core(int rank, double from, double seconds) {
+    /// Folds what has arrived.
+    Interval fold_message(int rank, double from, double seconds) {
         double& core = busy_[at(rank)].core;
         const double start = std::max(from, core);
-        core = start + seconds;
+        core = start + seconds * slowdown_;
         return {start, core};
+    }
+
+    /// Folds or copies what lies in memory.
+    Interval work(int rank, double from, double seconds) {
+        const double start = std::max(from, core_taken(rank));
+        const double end = start + seconds;
+        busy_[at(rank)].core = busy_[at(first_on_core(rank))].shared_core = end;
+        return {start, end};
     }
 
     void run(StepId event) {
         const Step& step = step_of(event);
         const double ready = ready_at(event);
+        if (synchronises(step.kind)) {
+            when(event) = {ready, ready};
+            return;
+        }
         if (step.kind == StepKind::copy) {
-            when(event) =
-                occupy_core(event.rank, ready, bytes(step.dst.count) * model_.copy * slowdown_);
+            when(event) = work(event.rank, ready, bytes(step.dst.count) * model_.copy);
             return;
         }
         if (step.kind == StepKind::reduce) {
             const double folded = bytes(step.dst.count) * static_cast<double>(step.srcs.size() - 1);
-            when(event) = occupy_core(event.rank, ready, folded * model_.gamma * slowdown_);
+            when(event) = work(event.rank, ready, folded * model_.gamma);
             return;
         }
         const StepId receiver = messages_.partner(event);
@@ -141,8 +176,7 @@ private:
         when(event) = {start, arrival};
         when(receiver) = {start, arrival};
         if (step_of(receiver).kind == StepKind::recv_reduce) {
-            when(receiver).end =
-                occupy_core(receiver.rank, arrival, size * model_.gamma * slowdown_).end;
+            when(receiver).end = fold_message(receiver.rank, arrival, size * model_.gamma).end;
         }
     }
 
@@ -151,6 +185,8 @@ private:
     const double element_size_;
     const CostModel& model_;
     const double slowdown_;
+    /// From a signal to the end of the wait for it.
+    const double waiting_;
     std::vector<Busy> busy_;
 };
 
@@ -176,11 +212,18 @@ void count_traffic(const Schedule& schedule, std::uint64_t element_size, Price& 
 
 }  // namespace
 
+double meeting_seconds(std::size_t ranks, const CostModel& model) {
+    if (local_ranks(ranks, model) < 2) return 0;
+    const double turns = slowdown(ranks, model);
+    return turns * (model.signal + (turns > 1 ? model.wake : 0));
+}
+
 Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
             const CostModel& model) {
     Walk walk(schedules, element_size, model);
     walk.run();
     Price result;
+    result.seconds = walk.beginning();
     for (const Schedule& schedule : schedules) count_traffic(schedule, element_size, result);
     for (const auto& rank : walk.timeline) {
         for (const Interval& interval : rank)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -18,8 +19,12 @@ struct Link {
 struct CostModel {
     Link intra_node;
     Link inter_node;
-    double gamma = 0;  ///< seconds per byte folded
-    double copy = 0;   ///< seconds per byte copied locally
+    double gamma = 0;   ///< seconds per byte folded
+    double copy = 0;    ///< seconds per byte copied locally
+    double signal = 0;  ///< seconds from a signal to the end of the wait for it
+    /// Seconds more where ranks outnumber the cores, for each rank of a core: whoever waits for a
+    /// signal sleeps, or goes on only when others have had their turn.
+    double wake = 0;
     /// Ranks per node; 0: all ranks share one node. Rank r lives on node r / ranks_per_node.
     int ranks_per_node = 0;
     /// Cores per node; ranks that outnumber them take turns. 0: one core each.
@@ -45,8 +50,14 @@ struct Price {
 };
 
 /// Walks all ranks' schedules (which must be verified) under the model: each rank sends one
-/// message and receives one message at a time and folds or copies one slice at a time.
+/// message and receives one message at a time and folds or copies one slice at a time. Ranks that
+/// share a core take turns in copying and folding what lies in memory (the others may be idle
+/// meanwhile); messages, with the folds that belong to them, and signals take as many times as long
+/// as there are ranks for each core, since somebody has to poll for them.
 [[nodiscard]] Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
                           const CostModel& model);
+
+/// Seconds that a round of signals takes between so many ranks, from the last of them on.
+[[nodiscard]] double meeting_seconds(std::size_t ranks, const CostModel& model);
 
 }  // namespace pycoll

@@ -8,7 +8,8 @@ namespace pycoll {
 namespace {
 
 std::string_view name(Buffer buffer) {
-    constexpr std::array<std::string_view, 3> names = {"input", "output", "scratch"};
+    constexpr std::array<std::string_view, buffer_count> names = {"input", "output", "scratch",
+                                                                  "stage"};
     return names[static_cast<std::size_t>(buffer)];
 }
 
@@ -24,7 +25,9 @@ std::string join(const std::vector<Slice>& slices) {
 }  // namespace
 
 std::string to_string(const Slice& slice) {
-    return std::string(name(slice.buffer)) + "[" + std::to_string(slice.offset) + ":" +
+    const std::string owner =
+        slice.owner == Slice::own ? "" : "rank " + std::to_string(slice.owner) + " ";
+    return owner + std::string(name(slice.buffer)) + "[" + std::to_string(slice.offset) + ":" +
            std::to_string(slice.end()) + ")";
 }
 
@@ -45,6 +48,10 @@ std::string to_string(const Step& step) {
             return "copy: " + to_string(step.dst) + " = " + join(step.srcs);
         case StepKind::reduce:
             return "reduce: " + to_string(step.dst) + " = " + join(step.srcs) + last;
+        case StepKind::signal:
+            return "signal " + peer;
+        case StepKind::wait:
+            return "wait for " + peer;
     }
     return "unknown step";
 }
@@ -53,7 +60,8 @@ std::string to_string(const Schedule& schedule) {
     std::ostringstream text;
     text << name(schedule.collective) << ", rank " << schedule.rank << " of " << schedule.size
          << ": input " << schedule.input_count << ", output " << schedule.output_count
-         << ", scratch " << schedule.scratch_count << " elements\n";
+         << ", scratch " << schedule.scratch_count << ", stage " << schedule.stage_count
+         << " elements" << (schedule.meets_first ? ", all ranks meet first" : "") << "\n";
     for (std::size_t i = 0; i < schedule.steps.size(); ++i) {
         text.width(4);
         text << i << "  " << to_string(schedule.steps[i]);

@@ -98,6 +98,10 @@ void check(const Request& request) {
         fail("counts has " + std::to_string(request.counts.size()) + " entries for " +
              std::to_string(request.size) + " ranks");
     }
+    if (!request.nodes.empty() && request.nodes.size() != size) {
+        fail("nodes has " + std::to_string(request.nodes.size()) + " entries for " +
+             std::to_string(request.size) + " ranks");
+    }
     const bool own_counts = request.collective == Collective::all_to_all;
     if (request.recv_counts.size() != (own_counts ? request.counts.size() : 0)) {
         fail("recv_counts goes with counts, in all_to_all only");

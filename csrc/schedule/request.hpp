@@ -61,6 +61,8 @@ struct Request {
     std::vector<std::uint64_t> counts = {};
     /// all_to_all with counts only: the elements this rank receives from each peer.
     std::vector<std::uint64_t> recv_counts = {};
+    /// The number of each rank's node, the same on all ranks; empty: all share one node.
+    std::vector<int> nodes = {};
 
     bool operator==(const Request&) const = default;
 

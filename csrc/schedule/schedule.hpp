@@ -14,10 +14,13 @@ enum class StepKind : std::uint8_t {
     recv_reduce,  ///< dst = srcs[0] (+) message from `peer`
     copy,         ///< dst = srcs[0]
     reduce,       ///< dst = srcs[0] (+) srcs[1] (+) ..., left to right
+    signal,       ///< tell `peer` that what came before is done
+    wait,         ///< until `peer` has told so
 };
 
 /// One action of one rank. A step may start when every step in `after` is complete and, for a
-/// message, when the earlier messages of its channel have been posted.
+/// message, when the earlier messages of its channel have been posted. Slices of copies and folds
+/// may belong to peers on the same node: signals and waits order such accesses.
 struct Step {
     StepKind kind = StepKind::copy;
     /// The last fold of these elements: `avg` divides here, once.
@@ -39,13 +42,30 @@ struct Step {
 [[nodiscard]] constexpr bool is_message(StepKind kind) {
     return kind == StepKind::send || receives(kind);
 }
-[[nodiscard]] constexpr bool writes(StepKind kind) { return kind != StepKind::send; }
+/// A signal or a wait: it moves nothing.
+[[nodiscard]] constexpr bool synchronises(StepKind kind) {
+    return kind == StepKind::signal || kind == StepKind::wait;
+}
+[[nodiscard]] constexpr bool writes(StepKind kind) {
+    return kind != StepKind::send && !synchronises(kind);
+}
+/// Does the step touch what other ranks can see, or order such accesses?
+[[nodiscard]] bool is_one_sided(const Step& step);
 
 /// What one rank does in one collective call: a value that can be compared, printed, verified,
 /// priced and executed.
 ///
 /// Messages between two ranks match in the order of the steps: the k-th send from a to b meets
-/// the k-th receive at b from a (a *channel*). Executors post them in that order, too.
+/// the k-th receive at b from a (a *channel*). Executors post them in that order, too. Likewise the
+/// k-th wait at b for a ends with the k-th signal from a to b; a signal never blocks.
+///
+/// What a schedule with one-sided steps may rely on at its start, besides its own input:
+///  - every rank's stage is free, since executors let nobody have it whom a peer may still be
+///    reading in an earlier call;
+///  - if `meets_first`, all ranks of the node have entered the call. Otherwise the schedule itself
+///  must see to
+///    it that no rank ends before all have entered: executors rely on that for the stages of the
+///    next call but one.
 struct Schedule {
     Collective collective = Collective::barrier;
     int rank = 0;
@@ -53,6 +73,8 @@ struct Schedule {
     std::uint64_t input_count = 0;
     std::uint64_t output_count = 0;
     std::uint64_t scratch_count = 0;
+    std::uint64_t stage_count = 0;
+    bool meets_first = false;
     std::vector<Step> steps;
 
     bool operator==(const Schedule&) const = default;

@@ -1,10 +1,13 @@
 #include "schedule/verify.hpp"
 
+#include <algorithm>
+
 #include "schedule/causality.hpp"
 #include "schedule/frontier.hpp"
 #include "schedule/hazards.hpp"
 #include "schedule/machine.hpp"
 #include "schedule/messages.hpp"
+#include "schedule/one_sided.hpp"
 #include "schedule/placement.hpp"
 
 // Why one execution stands for all
@@ -12,20 +15,20 @@
 // verify() runs the events (local steps, and messages with both their ends) once, in one order.
 // That this proves something about every order rests on four facts, each checked here:
 //
-//  1. Which message meets which does not depend on timing: both ends post the messages of a channel
-//     in the order of their steps, whatever else they do, and transports deliver in that order
-//     (Messages).
-//  2. A rank's memory is touched by its own steps only; a message reads its sender's slice while
-//     the send is under way, and writes its receiver's slice while the receive is. Any two steps of
-//     a rank that touch the same element, one of them writing, are ordered by the rank's own
-//     dependencies, in which a send or receive ends when it is complete (find_hazard). So for
-//     every read it is fixed which write came last before it, and a slice that is being sent does
-//     not change meanwhile, whether the transport copies it at once, at the match, or in between.
+//  1. Which message meets which, and which signal ends which wait, does not depend on timing: both
+//     ends post the messages of a channel in the order of their steps, whatever else they do, and
+//     transports deliver in that order (Messages). Signals are counted.
+//  2. Any two steps that touch the same element, one of them writing, are ordered. For steps of one
+//     rank its own dependencies do that, in which a send or receive ends when it is complete
+//     (find_hazard); a message reads its sender's slice while the send is under way, and writes its
+//     receiver's slice while the receive is. For steps of different ranks, where these see each
+//     other's memory, dependencies, signals and waits do (OneSided). So for every read it is fixed
+//     which write came last before it, and a slice that is being sent does not change meanwhile,
+//     whether the transport copies it at once, at the match, or in between.
 //  3. By 1 and 2, the values that an event reads are those that certain other events have produced,
-//     the same in every execution. Dependencies, and messages of one channel in order, only point
-//     forward in the one order that was found; by induction along it, every event computes the same
-//     value in every execution. Ranks share nothing but messages, so no order between events of
-//     different ranks is needed beyond that.
+//     the same in every execution. Dependencies, messages of one channel in order, and signals only
+//     point forward in the one order that was found; by induction along it, every event computes
+//     the same value in every execution.
 //  4. Every execution ends. In the run here, an event waits for the dependencies of both its ends
 //     and for the message before it on its channel to be complete. Nothing that an engine or a
 //     transport may add waits for more: posting in channel order, a bounded number of messages
@@ -72,18 +75,56 @@ Failure check_call(std::span<const Request> requests, std::span<const Schedule> 
         const bool is_own = request.rank == static_cast<int>(r) &&
                             request.size == static_cast<int>(requests.size());
         if (!is_own || schedule.rank != request.rank || schedule.size != request.size ||
-            schedule.collective != request.collective) {
+            schedule.collective != request.collective ||
+            schedule.meets_first != schedules[0].meets_first) {
             return rank_name(r) + "the schedule is for another call";
         }
         const Request& first = requests[0];
         const bool own_counts = request.collective == Collective::all_to_all;
         if (request.collective != first.collective || request.root != first.root ||
-            request.count != first.count || (!own_counts && request.counts != first.counts)) {
+            request.nodes != first.nodes || request.count != first.count ||
+            (!own_counts && request.counts != first.counts)) {
             return rank_name(r) + "asks for another call than rank 0";
         }
     }
     return requests[0].collective == Collective::all_to_all ? check_counts(requests) : std::nullopt;
 }
+
+bool is_one_sided_call(std::span<const Schedule> schedules) {
+    return std::ranges::any_of(schedules, [](const Schedule& schedule) {
+        return std::ranges::any_of(schedule.steps,
+                                   [](const Step& step) { return is_one_sided(step); });
+    });
+}
+
+/// What follows the run of the events, besides the values.
+class Followers {
+public:
+    Followers(std::span<const Schedule> schedules, std::span<const Placement> places,
+              const std::vector<int>& nodes)
+        : one_sided_(is_one_sided_call(schedules)),
+          // Stages of later calls rely on it that nobody leaves before all have entered.
+          all_meet_((one_sided_ && !schedules[0].meets_first) ||
+                    schedules[0].collective == Collective::barrier),
+          accesses_(one_sided_ ? schedules : schedules.first(0), places),
+          causality_(all_meet_ ? schedules : schedules.first(0), nodes) {}
+
+    void run(StepId event, const Messages& messages) {
+        if (one_sided_) accesses_.run(event, messages);
+        if (all_meet_) causality_.run(event, messages);
+    }
+
+    [[nodiscard]] Failure find_failure() const {
+        if (auto hazard = accesses_.find_hazard()) return hazard;
+        return causality_.check_all_met();
+    }
+
+private:
+    bool one_sided_;
+    bool all_meet_;
+    OneSided accesses_;
+    Causality causality_;
+};
 
 }  // namespace
 
@@ -91,25 +132,26 @@ Failure verify(std::span<const Request> requests, std::span<const Schedule> sche
     if (auto failure = check_call(requests, schedules)) return failure;
     std::vector<Placement> places;
     for (std::size_t r = 0; r < requests.size(); ++r) {
-        places.emplace_back(requests[r], schedules[r].scratch_count);
-        if (auto failure = find_malformed_step(schedules[r], places[r])) {
+        places.emplace_back(requests[r], schedules[r].scratch_count, schedules[r].stage_count);
+    }
+    for (std::size_t r = 0; r < requests.size(); ++r) {
+        if (auto failure = find_malformed_step(schedules[r], places)) {
             return rank_name(r) + *failure;
         }
-        if (auto hazard = find_hazard(schedules[r])) return rank_name(r) + *hazard;
+        if (auto hazard = find_hazard(schedules[r], places)) return rank_name(r) + *hazard;
     }
     const Messages messages(schedules);
     if (messages.mismatch()) return messages.mismatch();
 
-    const bool is_barrier = schedules[0].collective == Collective::barrier;
-    Machine machine(requests, schedules, places);
-    Causality causality(is_barrier ? schedules : schedules.first(0));
+    Followers followers(schedules, places, requests[0].nodes);
     Frontier frontier(schedules, messages);
+    std::vector<StepId> order;
     std::vector<StepId> ready = frontier.start();
     while (!ready.empty()) {
         const StepId event = ready.back();
         ready.pop_back();
-        if (auto failure = machine.run(event, messages)) return failure;
-        if (is_barrier) causality.run(event, messages);
+        order.push_back(event);
+        followers.run(event, messages);
         frontier.complete(event, ready);
     }
     if (frontier.remaining() > 0) {
@@ -117,8 +159,13 @@ Failure verify(std::span<const Request> requests, std::span<const Schedule> sche
         const Step& step = schedules[static_cast<std::size_t>(id.rank)].steps[id.step];
         return name_of(id, step) + ": deadlock, it waits for a step that waits for it";
     }
-    if (is_barrier) return causality.check_all_met();
-    return machine.check_output();
+    // Before the values: those of a race mean nothing.
+    if (auto failure = followers.find_failure()) return failure;
+    Machine machine(requests, schedules, places);
+    for (const StepId event : order) {
+        if (auto failure = machine.run(event, messages)) return failure;
+    }
+    return schedules[0].collective == Collective::barrier ? std::nullopt : machine.check_output();
 }
 
 }  // namespace pycoll

@@ -108,6 +108,13 @@ std::string MpiTransport::receive_error(const Piece& piece, const MPI_Status& st
     return code == MPI_SUCCESS ? std::string() : error_text(code);
 }
 
+void MpiTransport::progress() {
+    // Any call that looks for messages does; nobody sends any that this one would find.
+    int found = 0;
+    require(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_, &found, MPI_STATUS_IGNORE),
+            "MPI_Iprobe");
+}
+
 void MpiTransport::poll(std::vector<Completion>& completions) {
     if (requests_.empty()) return;
     const auto count = static_cast<int>(requests_.size());

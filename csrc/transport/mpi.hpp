@@ -30,6 +30,7 @@ public:
     void send(int peer, int tag, std::span<const std::byte> bytes, Token token) override;
     void recv(int peer, int tag, std::span<std::byte> bytes, Token token) override;
     void poll(std::vector<Completion>& completions) override;
+    void progress() override;
 
 private:
     /// One MPI request: a message, or one piece of a message that is too long for one.

@@ -45,6 +45,10 @@ public:
 
     /// Appends the messages that have completed since the last call. Never blocks.
     virtual void poll(std::vector<Completion>& completions) = 0;
+
+    /// Lets the library beneath move along what others want of this process, though nothing is
+    /// outstanding here. Never blocks.
+    virtual void progress() {}
 };
 
 }  // namespace pycoll

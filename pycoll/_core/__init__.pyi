@@ -1,8 +1,11 @@
 """What the native core offers; see csrc/bindings/."""
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 COLLECTIVES: list[str]
 REDUCE_OPS: list[str]
@@ -18,6 +21,8 @@ class CostModel:
     inter_node: Link
     gamma: float
     copy: float
+    signal: float
+    wake: float
     ranks_per_node: int
     cores_per_node: int
     def __init__(
@@ -27,6 +32,8 @@ class CostModel:
         inter_node: Link = ...,
         gamma: float = 0.0,
         copy: float = 0.0,
+        signal: float = 0.0,
+        wake: float = 0.0,
         ranks_per_node: int = 0,
         cores_per_node: int = 0,
     ) -> None: ...
@@ -42,6 +49,7 @@ class Request:
         root: int = 0,
         chunk: int = 0,
         in_place: bool = False,
+        nodes: Sequence[int] = (),
     ) -> None: ...
     @property
     def collective(self) -> str: ...
@@ -58,6 +66,8 @@ class Request:
     @property
     def in_place(self) -> bool: ...
     @property
+    def nodes(self) -> list[int]: ...
+    @property
     def input_count(self) -> int: ...
     @property
     def output_count(self) -> int: ...
@@ -69,6 +79,8 @@ class Slice:
     def offset(self) -> int: ...
     @property
     def count(self) -> int: ...
+    @property
+    def owner(self) -> int | None: ...
 
 class Step:
     @property
@@ -100,6 +112,10 @@ class Schedule:
     @property
     def scratch_count(self) -> int: ...
     @property
+    def stage_count(self) -> int: ...
+    @property
+    def meets_first(self) -> bool: ...
+    @property
     def steps(self) -> list[Step]: ...
 
 class Price:
@@ -129,6 +145,10 @@ class Algorithm:
     def takes_counts(self) -> bool: ...
     @property
     def pipelined(self) -> bool: ...
+    @property
+    def spans_nodes(self) -> bool: ...
+    @property
+    def reach(self) -> str: ...
 
 def algorithms() -> list[Algorithm]: ...
 def build(algorithm: str, request: Request) -> Schedule: ...
@@ -138,20 +158,38 @@ def choose(
     model: CostModel,
     algorithm: str = "auto",
     chunk_bytes: int = 0,
+    reach: str = "messages",
+    wish: str = "",
 ) -> tuple[str, int]: ...
 def candidates(
-    request: Request, element_size: int, model: CostModel
+    request: Request, element_size: int, model: CostModel, reach: str = "messages"
 ) -> list[tuple[str, int, float]]: ...
 def verify(requests: list[Request], schedules: list[Schedule]) -> str | None: ...
 def price(schedules: list[Schedule], element_size: int, model: CostModel) -> Price: ...
 def supports(op: str, dtype: str) -> bool: ...
 def instruction_set() -> str: ...
+def fold(out: Any, left: Any, right: Any, op: str = "sum") -> None: ...
+def copy(out: Any, source: Any) -> None: ...
 
 class CollectiveError(RuntimeError):
     """An operation failed; its communicator can no longer be used."""
 
 class TimeoutError(CollectiveError, builtins.TimeoutError):
     """An operation did not complete in time; the text says what it waited for."""
+
+class Segment:
+    @staticmethod
+    def create(ranks: int) -> Segment: ...
+    @staticmethod
+    def attach(process: int, descriptor: int, bytes: int) -> Segment: ...
+    @property
+    def name(self) -> tuple[int, int, int]: ...
+    def close_name(self) -> None: ...
+
+STAGE_BYTES: int
+
+def allocate(bytes: int) -> npt.NDArray[np.uint8]: ...
+def is_registered(array: npt.NDArray[Any]) -> bool: ...
 
 class Work:
     def wait(self, timeout: float | None = None) -> None: ...
@@ -166,6 +204,11 @@ class Communicator:
         oversubscribed: bool,
         model: CostModel,
         message_bytes: int = ...,
+        segment: Segment | None = None,
+        ranks: Sequence[int] = (),
+        processes: Sequence[int] = (),
+        nodes: Sequence[int] = (),
+        wishes: Mapping[str, str] = ...,
     ) -> None: ...
     @property
     def rank(self) -> int: ...
@@ -177,20 +220,11 @@ class Communicator:
     def user_tags(self) -> int: ...
     @property
     def closed(self) -> bool: ...
+    @property
+    def sent_bytes(self) -> int: ...
     def require_open(self, function: str) -> None: ...
-    def call(
-        self,
-        collective: str,
-        input: Any,
-        output: Any,
-        op: str = "sum",
-        root: int = 0,
-        counts: Sequence[int] | None = None,
-        recv_counts: Sequence[int] | None = None,
-        algorithm: str = "auto",
-        chunk_bytes: int = 0,
-        async_op: bool = False,
-    ) -> Work | None: ...
+    @property
+    def call(self) -> Callable[..., Work | None]: ...
     def send(self, array: Any, dst: int, tag: int) -> Work: ...
     def recv(self, array: Any, src: int, tag: int) -> Work: ...
     def chosen(

@@ -161,8 +161,15 @@ def _choices(
     """Return what is to be measured, each once, as pycoll will carry it out."""
     if operation.collective not in WITH_ALGORITHM:
         return [None]
-    asked = [Choice(*pair) for pair in product(options.algorithms, options.chunks)]
-    return list(dict.fromkeys(_resolve(comm, operation, choice) for choice in asked))
+    possible: dict[Choice, None] = {}
+    for pair in product(options.algorithms, options.chunks):
+        try:
+            possible[_resolve(comm, operation, Choice(*pair))] = None
+        except ValueError:
+            # Of several, those that these ranks or this size cannot use are left out.
+            if len(options.algorithms) == 1:
+                raise
+    return list(possible)
 
 
 def _resolve(comm: Communicator, operation: Operation, choice: Choice) -> Choice:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pycoll import _core
 from pycoll.planning.plans import Plan
+from pycoll.tuning.file import Tuning
 
 
 @dataclass(frozen=True)
@@ -25,23 +26,60 @@ class Candidate:
         to predict each algorithm; then a rule of thumb decides.
     chosen : bool
         Whether auto takes it.
+    measured : float or None
+        Seconds that it took when `python -m pycoll tune` measured just this call.
     """
 
     algorithm: str
     chunk_bytes: int
     seconds: float | None
     chosen: bool
+    measured: float | None = None
 
 
-def candidates(plan: Plan) -> list[Candidate]:
-    """Return all algorithms that can serve a plan's call, the one that auto takes first."""
-    found = _core.candidates(plan.requests[0], plan.element_size, plan.model)
+def candidates(plan: Plan, tuning: Tuning | None = None) -> list[Candidate]:
+    """Return all algorithms that can serve a plan's call, the one that auto takes first.
+
+    Parameters
+    ----------
+    tuning : Tuning, optional
+        Where to look for measured times.
+    """
+    found = _core.candidates(plan.requests[0], plan.element_size, plan.model, plan.reach)
+    measured = {} if tuning is None else _measured(plan, tuning)
     return [
         Candidate(
             algorithm=name,
             chunk_bytes=chunk * plan.element_size,
             seconds=None if math.isnan(seconds) else seconds,
             chosen=position == 0,
+            measured=measured.get(name),
         )
         for position, (name, chunk, seconds) in enumerate(found)
     ]
+
+
+def _measured(plan: Plan, tuning: Tuning) -> dict[str, float]:
+    """Return the measured times of a plan's call, by algorithm."""
+    model = plan.model
+    wanted = (
+        plan.ranks,
+        model.ranks_per_node,
+        model.cores_per_node,
+        plan.collective,
+        plan.dtype,
+        plan.count,
+    )
+    return {
+        one.algorithm: one.seconds
+        for one in tuning.measured
+        if wanted
+        == (
+            one.ranks,
+            one.ranks_per_node,
+            one.cores_per_node,
+            one.collective,
+            one.dtype,
+            one.count,
+        )
+    }

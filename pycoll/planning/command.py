@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pycoll import _core
-from pycoll.cost import default_model
+from pycoll.cost import costs_from
 from pycoll.planning.bandwidth import BLOCKWISE
 from pycoll.planning.candidate import candidates
 from pycoll.planning.model_words import model_in_words
-from pycoll.planning.plans import Plan, plan
+from pycoll.planning.plans import REACH, Plan, plan
 from pycoll.planning.quantities import format_bytes, format_seconds, parse_size
+from pycoll.planning.traffic import traffic_in_words
+from pycoll.tuning.file import Tuning, load
 
 # Longer tables scroll off a screen.
 MOST_STEPS = 60
@@ -49,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--chunk", metavar="SIZE", help="of messages, if the algorithm pipelines; else chosen")
     add("--in-place", action="store_true", help="input and output share memory")
     add(
+        "--memory",
+        choices=tuple(REACH),
+        help="of the ranks of a node: none is shared, arrays are plain, or all are registered "
+        "(default: what the algorithm needs, and plain for auto)",
+    )
+    add(
         "--ranks-per-node",
         type=int,
         default=0,
@@ -58,12 +66,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--cores-per-node",
         type=int,
-        default=0,
         metavar="N",
-        help="ranks that outnumber these take turns (default: a core each)",
+        help="ranks that outnumber these take turns (default: those of this machine if "
+        "`python -m pycoll tune` has measured it, else a core each)",
     )
     add("--rank", type=int, help="print the steps of this rank only")
-    add("--why", action="store_true", help="print what auto chooses from, with predicted times")
+    add(
+        "--why",
+        action="store_true",
+        help="print what auto chooses from, with predicted times, and measured ones if `python -m "
+        "pycoll tune` has measured this call",
+    )
     add("--svg", type=Path, metavar="FILE", help="draw who sends what to whom when")
     add("--json", action="store_true", help="print it for programs to read")
 
@@ -81,20 +94,21 @@ def run(options: argparse.Namespace) -> int:
     ValueError
         When the arguments make no sense.
     """
-    wanted = _plan_from(options)
+    tuning = load() or Tuning()
+    wanted = _plan_from(options, tuning)
     if options.rank is not None and not 0 <= options.rank < wanted.ranks:
         raise ValueError(f"'rank' is {options.rank}; it must be from 0 to {wanted.ranks - 1}")
     if options.svg is not None and wanted.failure is None:
         options.svg.write_text(wanted.svg(), encoding="utf-8")
     if options.json:
-        json.dump(_for_programs(wanted, options.rank), sys.stdout, indent=2)
+        json.dump(_for_programs(wanted, options.rank, tuning), sys.stdout, indent=2)
         print()
     else:
-        _print(wanted, options)
+        _print(wanted, options, tuning)
     return 0 if wanted.failure is None else 1
 
 
-def _plan_from(options: argparse.Namespace) -> Plan:
+def _plan_from(options: argparse.Namespace, tuning: Tuning) -> Plan:
     size = 0 if options.collective == "barrier" else parse_size(options.bytes)
     element_size = _core.DTYPE_SIZES.get(options.dtype, 1)
     if size % element_size:
@@ -110,16 +124,25 @@ def _plan_from(options: argparse.Namespace) -> Plan:
         root=options.root,
         chunk_bytes=None if options.chunk is None else parse_size(options.chunk),
         in_place=options.in_place,
-        model=default_model(options.ranks_per_node, options.cores_per_node),
+        memory=options.memory,
+        model=costs_from(tuning.costs).model(
+            options.ranks_per_node,
+            _cores_of(tuning) if options.cores_per_node is None else options.cores_per_node,
+        ),
     )
 
 
-def _print(shown: Plan, options: argparse.Namespace) -> None:
+def _cores_of(tuning: Tuning) -> int:
+    cores = tuning.machine.get("cores", 0)
+    return cores if isinstance(cores, int) else 0
+
+
+def _print(shown: Plan, options: argparse.Namespace, tuning: Tuning) -> None:
     for name, value in _summary(shown, options):
         print(f"{name:<10}  {value}")
     print()
     if options.why:
-        _print_candidates(shown)
+        _print_candidates(shown, tuning)
     steps = sum(len(schedule.steps) for schedule in shown.schedules)
     if options.rank is not None:
         print(shown.table(options.rank))
@@ -155,32 +178,35 @@ def _summary(shown: Plan, options: argparse.Namespace) -> list[tuple[str, str]]:
         ("source", description.source),
         ("verified", PROVEN if shown.failure is None else f"WRONG: {shown.failure}"),
         ("predicted", time),
-        (
-            "traffic",
-            f"at most {price.messages} message(s), {format_bytes(price.bytes_sent)} sent and "
-            f"{format_bytes(price.bytes_folded)} folded per rank; "
-            f"{format_bytes(price.total_bytes)} sent in all",
-        ),
+        ("traffic", traffic_in_words(shown)),
         ("model", "; ".join(model_in_words(shown.model, shown.ranks))),
     ]
 
 
-def _print_candidates(shown: Plan) -> None:
-    found = candidates(shown)
+def _print_candidates(shown: Plan, tuning: Tuning) -> None:
+    found = candidates(shown, tuning)
     if found[0].seconds is None:
         print("too many ranks to predict each algorithm; auto goes by a rule of thumb:")
     else:
         print("auto chooses from (for the size rounded up to a power of two):")
     width = max(len(candidate.algorithm) for candidate in found)
+    is_measured = any(candidate.measured is not None for candidate in found)
+    if is_measured:
+        print(f"    {'':<{width}} {'predicted':>10} {'measured':>10}")
     for candidate in found:
         mark = "->" if candidate.chosen else "  "
         time = "" if candidate.seconds is None else format_seconds(candidate.seconds)
         chunk = f"chunks of {format_bytes(candidate.chunk_bytes)}" if candidate.chunk_bytes else ""
+        if is_measured:
+            seen = candidate.measured
+            time = f"{time:>9} {'-' if seen is None else format_seconds(seen):>10}"
         print(f" {mark} {candidate.algorithm:<{width}}  {time:>8}  {chunk}".rstrip())
+    if tuning.machine:
+        print(f"(measured {tuning.machine.get('date', '')}, {tuning.machine.get('mpi', '')})")
     print()
 
 
-def _for_programs(shown: Plan, rank: int | None) -> dict[str, Any]:
+def _for_programs(shown: Plan, rank: int | None, tuning: Tuning) -> dict[str, Any]:
     """Return a plan as values that JSON has; times in seconds, lengths in elements or bytes."""
     price = shown.price
     timeline = price.timeline
@@ -194,6 +220,8 @@ def _for_programs(shown: Plan, rank: int | None) -> dict[str, Any]:
         "count": shown.count,
         "bytes": shown.size,
         "chunk": shown.chunk,
+        "reach": shown.reach,
+        "meets_first": shown.schedules[0].meets_first,
         "cost": shown.description.cost,
         "source": shown.description.source,
         "failure": shown.failure,
@@ -204,10 +232,12 @@ def _for_programs(shown: Plan, rank: int | None) -> dict[str, Any]:
         "bytes_sent": price.bytes_sent,
         "bytes_folded": price.bytes_folded,
         "total_bytes": price.total_bytes,
-        "candidates": [vars(candidate) for candidate in candidates(shown)],
+        "candidates": [vars(candidate) for candidate in candidates(shown, tuning)],
         "schedules": [
             {
                 "rank": each,
+                "scratch": shown.schedules[each].scratch_count,
+                "stage": shown.schedules[each].stage_count,
                 "steps": [
                     _step_for_programs(step, interval)
                     for step, interval in zip(
@@ -222,7 +252,8 @@ def _for_programs(shown: Plan, rank: int | None) -> dict[str, Any]:
 
 def _step_for_programs(step: _core.Step, interval: tuple[float, float]) -> dict[str, Any]:
     def place(slice_: _core.Slice) -> dict[str, Any]:
-        return {"buffer": slice_.buffer, "offset": slice_.offset, "count": slice_.count}
+        found = {"buffer": slice_.buffer, "offset": slice_.offset, "count": slice_.count}
+        return found if slice_.owner is None else {"owner": slice_.owner, **found}
 
     return {
         "kind": step.kind,

@@ -16,6 +16,10 @@ def model_in_words(model: CostModel, ranks: int) -> list[str]:
         for where, link in links
     ]
     parts.append(f"gamma {_rate(model.gamma)} folded and {_rate(model.copy)} copied")
+    if model.signal:
+        parts.append(f"{format_seconds(model.signal)} per signal")
+    if 0 < model.cores_per_node < (model.ranks_per_node or ranks):
+        parts.append(f"{format_seconds(model.wake)} more for each rank of a core")
     if model.ranks_per_node:
         parts.append(f"{model.ranks_per_node} rank(s) per node")
     if model.cores_per_node:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from pycoll import _core
 from pycoll.cost import default_model
 from pycoll.planning.bandwidth import BLOCKWISE, bus_factor
 from pycoll.planning.table import table_of
+
+#: What the ranks of a node see of each other's memory, by what their arrays are.
+REACH = {"none": "messages", "plain": "stages", "registered": "arrays"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class Plan:
         Whether input and output share memory.
     model : CostModel
         What messages and folds are taken to cost.
+    reach : str
+        What the ranks of a node see of each other's memory: "messages" (nothing), "stages" or
+        "arrays" (those of the call, too, since all are registered).
     schedules : list of Schedule
         One for each rank.
     """
@@ -42,6 +49,7 @@ class Plan:
     chunk: int
     in_place: bool
     model: _core.CostModel
+    reach: str
     requests: list[_core.Request] = field(repr=False)
     schedules: list[_core.Schedule] = field(repr=False)
 
@@ -121,6 +129,7 @@ def plan(
     root: int = 0,
     chunk_bytes: int | None = None,
     in_place: bool = False,
+    memory: str | None = None,
     model: _core.CostModel | None = None,
 ) -> Plan:
     """Work out what all ranks would do in one collective call.
@@ -140,6 +149,10 @@ def plan(
         Bytes per chunk of a pipelined algorithm; chosen for you when omitted.
     in_place : bool
         Whether input and output share memory; all_to_all and barrier cannot.
+    memory : str, optional
+        What the ranks of a node share: "none", or "plain", where their arrays are any, or
+        "registered", where all are made by `Communicator.empty`. By default what ``algorithm``
+        needs, and "plain" for "auto".
     model : CostModel, optional
         By default one node with a core for each rank: `pycoll.cost.default_model`.
 
@@ -167,10 +180,14 @@ def plan(
     _require(
         chunk_bytes is None or chunk_bytes >= 1, "chunk_bytes", chunk_bytes, "it must be at least 1"
     )
+    _require(memory is None or memory in REACH, "memory", memory, f"it must be {_one_of(REACH)}")
     element_size = _core.DTYPE_SIZES[dtype]
     _require(count * ranks * element_size < 1 << 63, "count", count, "memory has no room for that")
     if model is None:
         model = default_model()
+    per_node = model.ranks_per_node
+    nodes = [rank // per_node for rank in range(ranks)] if 0 < per_node < ranks else []
+    reach = _reach(collective, algorithm, memory, per_node)
 
     def request(rank: int, chunk: int) -> _core.Request:
         return _core.Request(
@@ -181,9 +198,12 @@ def plan(
             root=root,
             chunk=chunk,
             in_place=in_place,
+            nodes=nodes,
         )
 
-    name, chunk = _core.choose(request(0, 0), element_size, model, algorithm, chunk_bytes or 0)
+    name, chunk = _core.choose(
+        request(0, 0), element_size, model, algorithm, chunk_bytes or 0, reach
+    )
     requests = [request(rank, chunk) for rank in range(ranks)]
     schedules = [_core.build(name, request) for request in requests]
     return Plan(
@@ -196,6 +216,7 @@ def plan(
         chunk=chunk,
         in_place=in_place,
         model=model,
+        reach=reach,
         requests=requests,
         schedules=schedules,
     )
@@ -206,6 +227,19 @@ def _require(holds: bool, argument: str, value: object, what: str) -> None:
         raise ValueError(f"{argument!r} is {value!r}; {what}")
 
 
-def _one_of(names: dict[str, int]) -> str:
+def _reach(collective: str, algorithm: str, memory: str | None, per_node: int) -> str:
+    """Return what the core calls the memory that ranks share."""
+    if memory is not None:
+        return REACH[memory]
+    wanted = (
+        known.reach
+        for known in _core.algorithms()
+        if (known.collective, known.name) == (collective, algorithm) and known.reach != "messages"
+    )
+    # Ranks that have a node each share nothing.
+    return next(wanted, "messages" if per_node == 1 else "stages")
+
+
+def _one_of(names: dict[str, Any]) -> str:
     *most, last = names
     return f"{', '.join(most)} or {last}"

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -69,8 +70,23 @@ std::vector<std::uint64_t> chunks(const Request& request, std::uint64_t longest)
     return all;
 }
 
-std::vector<int> roots(int size, Collective collective) {
-    if (!rooted(collective)) return {0};
+/// Where all ranks signal all, many ranks have very many steps. Nothing in these depends on how far
+/// a rank is from the root, whether its arrays are one, or where they are cut, so beyond this size
+/// the roots, places and cuts take turns, in every combination over 16 sizes: that takes a quarter
+/// of the time, a twelfth where there is a root.
+constexpr int largest_size_all_ways = is_sanitized ? 4 : 16;
+
+bool takes_turns(const Algorithm& algorithm, int size) {
+    return algorithm.reach != Reach::messages && size > largest_size_all_ways;
+}
+
+/// `turn` is any number.
+std::vector<int> roots(const Algorithm& algorithm, int size, std::size_t turn) {
+    if (!rooted(algorithm.collective)) return {0};
+    if (takes_turns(algorithm, size)) {
+        const std::array some = {0, 1, size / 2, size - 1};
+        return {some[(turn + static_cast<std::size_t>(size) / 4) % some.size()]};
+    }
     if (size > small_size) return {0, size / 2, size - 1};
     std::vector<int> all;
     for (int root = 0; root < size; ++root) all.push_back(root);
@@ -84,8 +100,8 @@ void prove(const Algorithm& algorithm, const WholeCall& call) {
 }
 
 /// Proves a call out of place, in place and, for few ranks, with every other rank in place, each
-/// uncut and in chunks.
-void prove_all_ways(const Algorithm& algorithm, const Request& shared) {
+/// uncut and in chunks. `turn` is any number.
+void prove_all_ways(const Algorithm& algorithm, const Request& shared, std::size_t turn) {
     std::vector<std::vector<bool>> places = {{false}};
     if (can_run_in_place(algorithm.collective)) {
         places.push_back({true});
@@ -93,35 +109,42 @@ void prove_all_ways(const Algorithm& algorithm, const Request& shared) {
             places.push_back({true, false});
         }
     }
-    for (const std::vector<bool>& in_place : places) {
-        const auto call = [&](std::uint64_t chunk) {
-            std::vector<Request> requests;
-            for (int rank = 0; rank < shared.size; ++rank) {
-                requests.push_back(shared);
-                requests.back().rank = rank;
-                requests.back().chunk = chunk;
-                requests.back().in_place =
-                    in_place[static_cast<std::size_t>(rank) % in_place.size()];
-            }
-            return call_of_ranks(algorithm, std::move(requests));
-        };
-        const WholeCall uncut = call(0);
-        prove(algorithm, uncut);
-        for (const std::uint64_t chunk : chunks(shared, longest_step(uncut))) {
-            prove(algorithm, call(chunk));
+    const auto call = [&](const std::vector<bool>& in_place, std::uint64_t chunk) {
+        std::vector<Request> requests;
+        for (int rank = 0; rank < shared.size; ++rank) {
+            requests.push_back(shared);
+            requests.back().rank = rank;
+            requests.back().chunk = chunk;
+            requests.back().in_place = in_place[static_cast<std::size_t>(rank) % in_place.size()];
         }
+        return call_of_ranks(algorithm, std::move(requests));
+    };
+    // Apart, as in place the longest block may be one that stays where it is.
+    std::vector<std::uint64_t> cuts = chunks(shared, longest_step(call({false}, 0)));
+    cuts.insert(cuts.begin(), 0);
+    if (takes_turns(algorithm, shared.size)) {
+        const std::size_t size_and_turn = static_cast<std::size_t>(shared.size) + turn;
+        places = {places[size_and_turn % places.size()]};
+        cuts = {cuts[(size_and_turn + turn) / 2 % cuts.size()]};
+    }
+    for (const std::vector<bool>& in_place : places) {
+        for (const std::uint64_t chunk : cuts) prove(algorithm, call(in_place, chunk));
     }
 }
 
 void prove_counts(const Algorithm& algorithm) {
     for (const int size : sizes()) {
+        std::size_t turn = 0;
         for (const std::uint64_t count : counts(size)) {
-            for (const int root : roots(size, algorithm.collective)) {
-                prove_all_ways(algorithm, {.collective = algorithm.collective,
-                                           .size = size,
-                                           .count = count,
-                                           .root = root});
+            for (const int root : roots(algorithm, size, turn)) {
+                prove_all_ways(algorithm,
+                               {.collective = algorithm.collective,
+                                .size = size,
+                                .count = count,
+                                .root = root},
+                               turn);
             }
+            ++turn;
         }
     }
 }
@@ -140,13 +163,17 @@ std::vector<std::vector<std::uint64_t>> uneven_counts(int size) {
 
 void prove_uneven_blocks(const Algorithm& algorithm) {
     for (const int size : sizes()) {
+        std::size_t turn = 0;
         for (const auto& blocks : uneven_counts(size)) {
-            for (const int root : roots(size, algorithm.collective)) {
-                prove_all_ways(algorithm, {.collective = algorithm.collective,
-                                           .size = size,
-                                           .root = root,
-                                           .counts = blocks});
+            for (const int root : roots(algorithm, size, turn)) {
+                prove_all_ways(algorithm,
+                               {.collective = algorithm.collective,
+                                .size = size,
+                                .root = root,
+                                .counts = blocks},
+                               turn);
             }
+            ++turn;
         }
     }
 }

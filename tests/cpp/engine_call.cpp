@@ -81,7 +81,7 @@ Call named(std::string algorithm, std::uint64_t count) {
 const Test remembered("plan cache: the same call gets the same plan, another one another", [] {
     PlanCache cache({});
     const auto plan = [&](const Call& call) {
-        return cache.collective(request_for(call, 0, 2), call);
+        return cache.collective(request_for(call, 0, 2), call, Reach::messages);
     };
     const Call call = named("ring", 10);
     const auto first = plan(call);
@@ -96,6 +96,8 @@ const Test remembered("plan cache: the same call gets the same plan, another one
     other.counts = {10, 10};
     check(plan(other) != first, "with counts");
     check(plan(named("auto", 10)) != first, "another algorithm, as far as anybody knows");
+    check(cache.collective(request_for(call, 0, 2), call, Reach::stages) != first,
+          "what ranks see of each other's memory");
     for (std::uint64_t count = 11; count < 1000; ++count) (void)plan(named("ring", count));
     check_equal(first.use_count(), 1, "holders of a plan that was not asked for in 989 calls");
     check_equal(plan(call)->steps().size(), first->steps().size());
@@ -108,10 +110,12 @@ const Test counts_apart("plan cache: calls with counts choose among fewer algori
     model.intra_node.alpha = 1;  // then bruck, with the fewest messages, is best
     PlanCache cache(model);
     Call call{.collective = Collective::all_to_all, .count = 1};
-    check_equal(cache.choice(request_for(call, 0, 8), call).algorithm->name, "bruck");
+    check_equal(cache.choice(request_for(call, 0, 8), call, Reach::messages).algorithm->name,
+                "bruck");
     call.counts.assign(8, 1);
     call.recv_counts = call.counts;
-    check_equal(cache.choice(request_for(call, 0, 8), call).algorithm->name, "pairwise");
+    check_equal(cache.choice(request_for(call, 0, 8), call, Reach::messages).algorithm->name,
+                "pairwise");
 });
 
 const Test messages("plan cache: single messages have plans, too", [] {

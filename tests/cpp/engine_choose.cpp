@@ -46,7 +46,7 @@ const Test all_alike("choose: ranks that know different things choose alike", []
                 own.counts = draw_counts();
                 own.recv_counts = draw_counts();
             }
-            return choose(own, 4, model, "auto", 0);
+            return choose(own, 4, model, "auto", 0, Reach::messages);
         };
         const Choice first = choice_of(0);
         for (int rank = 1; rank < request.size; ++rank) {
@@ -62,7 +62,7 @@ const Test by_length(
     "choose: few messages for short vectors, few bytes and chunks for long ones", [] {
         const auto chosen = [](std::uint64_t bytes) {
             return choose({.collective = Collective::all_reduce, .size = 8, .count = bytes / 4}, 4,
-                          model, "auto", 0);
+                          model, "auto", 0, Reach::messages);
         };
         check_equal(chosen(8).algorithm->name, "recursive_doubling");
         check_equal(chosen(8).chunk, std::uint64_t{0});
@@ -78,7 +78,7 @@ const Test extrapolated("choose: a long call is predicted from two short ones, w
     for (const std::string_view name : {"ring", "double_tree"}) {
         const Request shared{
             .collective = Collective::all_reduce, .size = 6, .count = std::uint64_t{16} << 20};
-        for (const Candidate& candidate : candidates(shared, 4, model)) {
+        for (const Candidate& candidate : candidates(shared, 4, model, Reach::messages)) {
             if (candidate.choice.algorithm->name != name) continue;
             std::vector<Schedule> schedules;
             Request request = shared;
@@ -113,7 +113,7 @@ const Test many_ranks("choose: more ranks than can be priced go by a rule of thu
     for (const Expected& expected : all) {
         const auto best = [&](std::uint64_t count) {
             return candidates({.collective = expected.collective, .size = 1000, .count = count}, 4,
-                              model)
+                              model, Reach::messages)
                 .front();
         };
         check_equal(best(10).choice.algorithm->name, expected.for_short);
@@ -127,30 +127,78 @@ const Test many_ranks("choose: more ranks than can be priced go by a rule of thu
 
 const Test by_name("choose: an algorithm and a chunk length may be given", [] {
     const Request request{.collective = Collective::all_reduce, .size = 4, .count = 1 << 20};
-    Choice choice = choose(request, 4, model, "double_tree", 0);
+    Choice choice = choose(request, 4, model, "double_tree", 0, Reach::messages);
     check_equal(choice.algorithm->name, "double_tree");
     check(choice.chunk > 0, "not cut");
-    check_equal(choose(request, 4, model, "double_tree", 4000).chunk, std::uint64_t{1000});
-    check_equal(choose(request, 4, model, "double_tree", 3).chunk, std::uint64_t{1});
-    choice = choose({.collective = Collective::barrier, .size = 4}, 1, model, "dissemination", 7);
+    check_equal(choose(request, 4, model, "double_tree", 4000, Reach::messages).chunk,
+                std::uint64_t{1000});
+    check_equal(choose(request, 4, model, "double_tree", 3, Reach::messages).chunk,
+                std::uint64_t{1});
+    choice = choose({.collective = Collective::barrier, .size = 4}, 1, model, "dissemination", 7,
+                    Reach::messages);
     check_equal(choice.chunk, std::uint64_t{0}, "nothing to cut");
+});
+
+const Test by_reach(
+    "choose: the more ranks see of each other, the more they do without messages", [] {
+        CostModel shared = model;
+        shared.signal = 1e-6;
+        const auto chosen = [&](std::uint64_t bytes, Reach reach) {
+            return choose({.collective = Collective::all_reduce, .size = 8, .count = bytes / 4}, 4,
+                          shared, "auto", 0, reach)
+                .algorithm->name;
+        };
+        const std::uint64_t long_call = 8 << 20;
+        check_equal(chosen(8, Reach::messages), "recursive_doubling");
+        check_equal(chosen(8, Reach::stages), "one_shot");
+        check_equal(chosen(8, Reach::arrays), "one_shot");
+        check_equal(chosen(long_call, Reach::stages), "staged");
+        check_equal(chosen(long_call, Reach::arrays), "direct");
+    });
+
+const Test turns("choose: the turns of a staged call are long where signals cost much", [] {
+    const Request request{
+        .collective = Collective::broadcast, .size = 8, .count = std::uint64_t{16} << 20};
+    const auto chunk_with = [&](double signal) {
+        CostModel shared = model;
+        shared.signal = signal;
+        return choose(request, 1, shared, "staged", 0, Reach::stages).chunk;
+    };
+    check_equal(chunk_with(0), std::uint64_t{64} << 10, "free signals");
+    check_equal(chunk_with(1e-3), std::uint64_t{1} << 20, "half of the stage");
+});
+
+const Test wishes("choose: a wish takes the place of auto where it can serve the call", [] {
+    const auto chosen = [&](std::uint64_t count, std::string_view name, std::string_view wish) {
+        return choose({.collective = Collective::all_reduce, .size = 4, .count = count}, 4, model,
+                      name, 0, Reach::stages, wish)
+            .algorithm->name;
+    };
+    check_equal(chosen(1, "auto", "ring"), "ring");
+    check_equal(chosen(1, "auto", "direct"), "staged");
+    check(chosen(1 << 20, "auto", "one_shot") != "one_shot", "it is too long for that");
+    check_equal(chosen(1, "binomial", "ring"), "binomial", "the call has its own");
+    check_throws<std::invalid_argument>([&] { (void)chosen(1, "auto", "telepathy"); },
+                                        "'telepathy'");
 });
 
 const Test refusals("choose: what cannot be done is refused, with what can", [] {
     const Request request{.collective = Collective::all_gather, .size = 3, .count = 1};
     for (const std::string_view known : {"'telepathy'", "there are: ", "ring", "bruck"}) {
         check_throws<std::invalid_argument>(
-            [&] { (void)choose(request, 4, model, "telepathy", 0); }, known);
+            [&] { (void)choose(request, 4, model, "telepathy", 0, Reach::messages); }, known);
     }
     Request counted{.collective = Collective::all_to_all, .size = 2};
     counted.counts = {1, 2};
     counted.recv_counts = {1, 2};
-    check_throws<std::invalid_argument>([&] { (void)choose(counted, 4, model, "bruck", 0); },
-                                        "'bruck' does not take counts; use 'auto'");
-    check_equal(choose(counted, 4, model, "auto", 0).algorithm->name, "pairwise");
+    check_throws<std::invalid_argument>(
+        [&] { (void)choose(counted, 4, model, "bruck", 0, Reach::messages); },
+        "'bruck' does not take counts; use 'auto'");
+    check_equal(choose(counted, 4, model, "auto", 0, Reach::messages).algorithm->name, "pairwise");
     counted.collective = Collective::all_reduce;
-    check_throws<std::invalid_argument>([&] { (void)choose(counted, 4, model, "auto", 0); },
-                                        "all_reduce does not take counts");
+    check_throws<std::invalid_argument>(
+        [&] { (void)choose(counted, 4, model, "auto", 0, Reach::messages); },
+        "all_reduce does not take counts");
 });
 
 }  // namespace

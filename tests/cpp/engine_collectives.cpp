@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "engine_ranks.hpp"
 #include "engine_sample_call.hpp"
+#include "sanitized.hpp"
 
 namespace pycoll::test {
 namespace {
@@ -59,10 +60,12 @@ std::vector<SampleCall::Shape> shapes_of(const Algorithm& algorithm, int size) {
     return shapes;
 }
 
-void run_all(const ThreadGroup::Options& network, int size) {
-    const Ranks ranks(size, network);
+/// By messages, and through shared memory on `nodes`, if there are any.
+void run_all(const ThreadGroup::Options& network, int size, const Nodes& nodes = {}) {
+    const Ranks ranks(size, network, {}, nodes);
     on_ranks(size, [&](int rank) {
         for (const Algorithm& algorithm : algorithms()) {
+            if (!is_possible(algorithm, nodes)) continue;
             for (const SampleCall::Shape& shape : shapes_of(algorithm, size)) {
                 const SampleCall sample(shape, rank);
                 ranks[rank].run(sample.call());
@@ -74,6 +77,18 @@ void run_all(const ThreadGroup::Options& network, int size) {
 
 const Test plain("engine: every algorithm on 1 to 8 ranks equals a plain loop", [] {
     for (const int size : {1, 2, 3, 4, 5, 7, 8}) run_all({}, size);
+});
+
+const Test on_one_node("engine: the same between ranks that share memory", [] {
+    for (const int size : {2, 3, 4, 5, 7, 8}) {
+        if (!is_sanitized || size <= 3) run_all({}, size, {size});
+    }
+});
+
+const Test on_nodes("engine: the same between ranks of several nodes", [] {
+    run_all({}, 5, {2, 3});
+    run_all({}, 4, {1, 3});
+    run_all({.seed = 4, .max_delay_polls = 3}, 8, {3, 5});
 });
 
 const Test delayed("engine: late messages change no result",

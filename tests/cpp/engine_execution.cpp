@@ -1,6 +1,7 @@
 // The engine's inner workings, on schedules written by hand and a transport that only takes notes.
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -58,6 +59,7 @@ Step recv_step(int peer, Slice dst, std::vector<std::uint32_t> after = {}) {
 struct Bench {
     NotingTransport transport;
     BufferPool pool;
+    std::atomic<std::uint64_t> sent_bytes = 0;
     Execution execution;
 
     void begin(std::vector<Step> steps, DType dtype, void* input, void* output,
@@ -66,8 +68,9 @@ struct Bench {
             .rank = 0, .size = 4, .scratch_count = scratch, .steps = std::move(steps)};
         execution.prepare({.what = "test", .count = 1, .sequence = 1}, Clock::time_point::max(),
                           nullptr);
+        execution.set_operands({input, output, dtype, ReduceOp::sum}, 7);
         execution.begin(std::make_shared<const Plan>(schedule, size_of(dtype)),
-                        {input, output, dtype, ReduceOp::sum}, 7, transport, pool);
+                        {&transport, &pool, nullptr, &sent_bytes}, Execution::Entry::none);
     }
 };
 

@@ -54,16 +54,27 @@ const Test failed_arguments("engine: a call that was refused lets go of the arra
     arrays.released.get_future().get();
 });
 
-const Test dropped("engine: an operation whose handle was dropped completes by itself", [] {
-    const Ranks ranks(2, {.rendezvous = 1});
+void check_dropped(const Nodes& nodes, const SampleCall::Shape& shape) {
+    const Ranks ranks(2, {.rendezvous = 1}, {}, nodes);
     on_ranks(2, [&](int rank) {
-        const SampleCall sample(broadcast_of(50), rank);
+        const SampleCall sample(shape, rank);
         Arrays arrays;
         auto released = arrays.released.get_future();
         (void)ranks[rank].start(sample.call(), arrays.hold());
         released.get();  // nobody waits in the engine
         sample.check();
     });
+}
+
+const Test dropped("engine: an operation whose handle was dropped completes by itself", [] {
+    check_dropped({}, broadcast_of(50));
+    check_dropped({2}, broadcast_of(50));
+    for (const std::string name : {"one_shot", "staged", "direct"}) {
+        SampleCall::Shape shape = broadcast_of(50);
+        shape.algorithm = name;
+        shape.registered = true;
+        check_dropped({2}, shape);
+    }
 });
 
 const Test dropped_messages("engine: so do messages", [] {

@@ -91,9 +91,10 @@ void run_thread(Communicator& own, Communicator& shared, int thread, unsigned se
     }
 }
 
-void run_overlapped(const ThreadGroup::Options& network) {
-    const std::array<Ranks, 3> ranks = {Ranks(size, network), Ranks(size, network),
-                                        Ranks(size, network)};
+void run_overlapped(const ThreadGroup::Options& network, const Nodes& nodes = {}) {
+    const std::array<Ranks, 3> ranks = {Ranks(size, network, {}, nodes),
+                                        Ranks(size, network, {}, nodes),
+                                        Ranks(size, network, {}, nodes)};
     on_ranks(2 * size, [&](int index) {
         const int rank = index / 2;
         const int thread = index % 2;
@@ -109,18 +110,27 @@ const Test overlap("engine: 50 collectives and 52 messages a rank outstanding on
                        run_overlapped({.seed = 13, .max_delay_polls = 3, .rendezvous = 0});
                    });
 
+const Test overlap_on_nodes("engine: the same between ranks that share memory, all or some", [] {
+    run_overlapped({.seed = 14, .max_delay_polls = 3}, {size});
+    run_overlapped({.seed = 15, .max_delay_polls = 3}, {1, 3});
+});
+
+void run_with_few_tags(int tags, const Nodes& nodes) {
+    const Ranks ranks(size, {.seed = 21, .max_delay_polls = 5, .tag_count = tags}, {}, nodes);
+    on_ranks(size, [&](int rank) {
+        std::mt19937 random(3);
+        std::vector<Outstanding> all;
+        for (int i = 0; i < 30; ++i) {
+            const auto sample = std::make_shared<SampleCall>(random_shape(random), rank);
+            all.push_back({ranks[rank].start(sample->call(), sample), sample});
+        }
+        complete(all, random);
+    });
+}
+
 const Test few_tags("engine: tags come round while earlier calls are outstanding", [] {
-    for (const int tags : {2, 3, 8}) {
-        const Ranks ranks(size, {.seed = 21, .max_delay_polls = 5, .tag_count = tags});
-        on_ranks(size, [&](int rank) {
-            std::mt19937 random(3);
-            std::vector<Outstanding> all;
-            for (int i = 0; i < 30; ++i) {
-                const auto sample = std::make_shared<SampleCall>(random_shape(random), rank);
-                all.push_back({ranks[rank].start(sample->call(), sample), sample});
-            }
-            complete(all, random);
-        });
+    for (const Nodes& nodes : {Nodes{}, Nodes{size}, Nodes{2, 2}}) {
+        for (const int tags : {2, 3, 8}) run_with_few_tags(tags, nodes);
     }
 });
 
@@ -132,8 +142,8 @@ const Test too_few_tags("engine: a communicator needs a tag for collectives and 
                                 "needs two tags");
                         });
 
-const Test shared_by_threads("engine: threads that wait for one communicator share the work", [] {
-    const Ranks ranks(2, {.seed = 31, .max_delay_polls = 5});
+void share_work(const Nodes& nodes) {
+    const Ranks ranks(2, {.seed = 31, .max_delay_polls = 5}, {}, nodes);
     on_ranks(2, [&](int rank) {
         std::vector<Outstanding> all;
         std::mt19937 random(4);
@@ -151,6 +161,11 @@ const Test shared_by_threads("engine: threads that wait for one communicator sha
             complete(mine, order);
         });
     });
+}
+
+const Test shared_by_threads("engine: threads that wait for one communicator share the work", [] {
+    share_work({});
+    share_work({2});
 });
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Floating-point results: the same bits on every rank and in every run, and as exact as a sum of
 // rounded numbers can be.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include "algorithms/algorithms.hpp"
 #include "check.hpp"
 #include "engine_ranks.hpp"
+#include "transport/shared/heap.hpp"
 
 namespace pycoll::test {
 namespace {
@@ -48,22 +50,31 @@ std::vector<std::byte> stored(DType dtype, const std::vector<float>& values) {
     return bytes;
 }
 
+Nodes nodes_for(const Algorithm& algorithm, int size) {
+    if (algorithm.spans_nodes) return {1, size - 1};
+    return algorithm.reach == Reach::messages ? Nodes{} : Nodes{size};
+}
+
+/// In place in plain memory, else in registered memory.
 Results run(const Algorithm& algorithm, DType dtype, ReduceOp op, int size,
             const ThreadGroup::Options& network, bool in_place) {
-    const Ranks ranks(size, network);
+    const Ranks ranks(size, network, {}, nodes_for(algorithm, size));
     Results results(static_cast<std::size_t>(size));
     on_ranks(size, [&](int rank) {
         const std::vector<std::byte> input = stored(dtype, input_of(rank));
         std::vector<std::byte>& output = results[static_cast<std::size_t>(rank)];
-        output = in_place ? input : std::vector<std::byte>(input.size());
+        output = input;
+        const auto registered = SharedHeap::instance().allocate(2 * input.size());
+        std::ranges::copy(input, registered.get());
         ranks[rank].run({.collective = Collective::all_reduce,
                          .dtype = dtype,
                          .op = op,
                          .count = count,
-                         .input = in_place ? output.data() : input.data(),
-                         .output = output.data(),
+                         .input = in_place ? output.data() : registered.get(),
+                         .output = in_place ? output.data() : registered.get() + input.size(),
                          .algorithm = std::string(algorithm.name),
                          .chunk_bytes = algorithm.pipelined ? 64U : 0U});
+        if (!in_place) std::copy_n(registered.get() + input.size(), input.size(), output.begin());
     });
     return results;
 }

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,8 @@ public:
         std::uint64_t count = 0;
         int root = 0;
         bool in_place = false;
+        /// Are this rank's arrays in registered memory?
+        bool registered = false;
         /// Block i of a v-form has (count + i) % 5 elements; of all_to_all, that of rank a for b
         /// (count + a + 2 b) % 5.
         bool with_counts = false;
@@ -45,15 +49,31 @@ private:
     [[nodiscard]] std::int64_t expected(std::uint64_t index) const;
     [[nodiscard]] std::int64_t folded(std::uint64_t index) const;
     [[nodiscard]] std::string describe() const;
+    static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
+
+    /// Memory that holds an array and more.
+    class Memory {
+    public:
+        void assign(std::size_t bytes, std::byte value, bool registered);
+        [[nodiscard]] std::byte* data() const { return data_.get(); }
+        [[nodiscard]] std::span<const std::byte> bytes() const { return {data_.get(), bytes_}; }
+
+    private:
+        std::shared_ptr<std::byte> data_;
+        std::size_t bytes_ = 0;
+    };
 
     Shape shape_;
     int rank_;
     Call call_;
-    std::vector<std::byte> input_;
-    std::vector<std::byte> output_;
+    Memory input_;
+    Memory output_;
     std::size_t output_start_ = 0;
     std::size_t output_bytes_ = 0;
     std::vector<std::byte> input_before_;
+    /// Of each rank.
+    std::vector<Blocks> blocks_;
+    Blocks received_ = Blocks::uniform(0, 1);
 };
 
 }  // namespace pycoll::test

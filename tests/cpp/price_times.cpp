@@ -169,6 +169,68 @@ const Test nodes("links between nodes and crowded cores cost more", [] {
     check_near(seconds(Collective::all_reduce, "ring", shared, model), 4 * flat, "four to a core");
 });
 
+const Test signals("each round of signals costs one, and so does meeting first", [] {
+    // Seconds that are easy to tell apart: a signal 1, an element copied 0.01, one folded 0.0001.
+    CostModel model{.intra_node = {}, .inter_node = {}, .gamma = 1e-4, .copy = 1e-2, .signal = 1};
+    for (const int size : {2, 3, 8}) {
+        const std::string what = "size " + std::to_string(size);
+        const double others = size - 1;
+        const auto check_cost = [&](Collective collective, std::string_view name,
+                                    const Request& shared, double expected) {
+            check_near(
+                seconds(collective, name, shared, model), expected,
+                std::string(pycoll::name(collective)) + " " + std::string(name) + ", " + what);
+        };
+        const Request short_call{.size = size, .count = 24};
+        check_cost(Collective::barrier, "one_shot", {.size = size}, 1);
+        check_cost(Collective::all_reduce, "one_shot", short_call, 1 + 0.24 + others * 24e-4);
+        check_cost(Collective::broadcast, "one_shot", short_call, 1 + 0.48);
+        // The ranks meet, fold their share, spread it, and meet.
+        check_cost(Collective::all_reduce, "direct", short_call,
+                   2 + others * 24 / size * (1e-4 + 1e-2));
+        // The ranks meet, put, meet, fold, meet, take.
+        check_cost(Collective::all_reduce, "staged", short_call,
+                   3 + 0.48 + others * 24 / size * 1e-4);
+        // One more turn, one more round: it is put while the first is folded.
+        Request two_turns = short_call;
+        two_turns.chunk = static_cast<std::uint64_t>(12 / size);
+        if (two_turns.chunk * static_cast<std::uint64_t>(size) == 12) {
+            check_cost(Collective::all_reduce, "staged", two_turns,
+                       4 + 0.48 + others * 24 / size * 1e-4);
+        }
+        Request none = short_call;
+        none.count = 0;
+        check_cost(Collective::all_reduce, "direct", none, 2);
+        check_cost(Collective::all_reduce, "staged", none, 1);
+    }
+
+    // Ranks that share a core tell each other later, too.
+    model.cores_per_node = 2;
+    const double apart = seconds(Collective::barrier, "one_shot", {.size = 2}, model);
+    const double crowded = seconds(Collective::barrier, "one_shot", {.size = 8}, model);
+    check_near(apart, 1, "two ranks on two cores");
+    check_near(crowded, 4, "eight ranks on two cores");
+    check_near(seconds(Collective::all_reduce, "direct", {.size = 8, .count = 0}, model), 8,
+               "meeting first on two cores");
+});
+
+const Test no_messages("one-sided steps are no messages", [] {
+    const auto call =
+        whole_call(find_algorithm(Collective::all_reduce, "one_shot"), {.size = 4, .count = 10});
+    const Price found =
+        price(call.schedules, 4,
+              {.intra_node = {}, .inter_node = {}, .gamma = 1, .copy = 1, .signal = 1});
+    check_equal(found.messages, 0U, "messages");
+    check_equal(found.total_bytes, 0U, "bytes sent");
+    check_equal(found.bytes_folded, 3U * 40U, "bytes folded");
+    // The copy, three signals, three waits, the fold.
+    const auto& timeline = found.timeline[0];
+    check_near(timeline[1].start, 40, "the signal follows the copy");
+    check_near(timeline[1].end, 40, "a signal does not wait");
+    check_near(timeline[4].end, 41, "a wait ends one signal later");
+    check_near(timeline[7].end, 41 + 120, "the fold");
+});
+
 const Test timelines("the timeline respects dependencies and ends with the call", [] {
     const WholeCall call = whole_call(find_algorithm(Collective::all_reduce, "double_tree"),
                                       {.size = 7, .count = 1000, .chunk = 100});

@@ -163,5 +163,72 @@ const Test scratch("scratch is handed out piece by piece", [] {
     check_equal(std::move(builder).build().scratch_count, 8U);
 });
 
+const Test one_sided("one-sided steps keep the order in which they were written down", [] {
+    const Slice stage{Buffer::stage, 0, 8};
+    ScheduleBuilder builder(all_reduce());
+    builder.copy(stage, in);
+    builder.copy(out, in);
+    builder.signal(1);
+    builder.signal(2);
+    builder.wait(1);
+    builder.copy(out, stage.of(1));
+    builder.send(2, out);
+    builder.copy(in.of(3), out);
+    // Private steps wait only for the memory they touch, one-sided steps for the last one as well.
+    check(waits(builder) == Waits{{}, {}, {0}, {2}, {3}, {1, 4}, {5}, {5}}, "waits");
+
+    ScheduleBuilder meeting(all_reduce());
+    const auto received = meeting.recv(1, meeting.scratch(1));
+    meeting.signal(2, std::array{received});
+    meeting.meet();
+    const Schedule schedule = std::move(meeting).build();
+    check(schedule.steps[1].after == std::vector<std::uint32_t>{0}, "signal after a receive");
+    for (std::uint32_t k = 0; k < 6; ++k) {
+        const Step& step = schedule.steps[2 + k];
+        check(step.kind == (k < 3 ? StepKind::signal : StepKind::wait), "kind");
+        check_equal(step.peer, static_cast<int>(k % 3) + 1, "peer");
+        check(step.after == std::vector<std::uint32_t>{k + 1}, "sequence");
+    }
+});
+
+const Test owners("steps cut into chunks name the same owners", [] {
+    ScheduleBuilder builder(all_reduce(false, 3));
+    builder.copy(out.of(3), in.of(2));
+    builder.reduce(out, std::array{in.of(0), in.of(1)});
+    const Schedule schedule = std::move(builder).build();
+    check_equal(schedule.steps.size(), 6U);
+    check_equal(to_string(schedule.steps[1]), "copy: rank 3 output[3:6) = rank 2 input[3:6)");
+    // Rank 0 itself is no peer.
+    check_equal(to_string(schedule.steps[5]),
+                "reduce: output[6:8) = input[6:8) (+) rank 1 input[6:8)");
+});
+
+const Test places_of_peers("in place, a rank knows the real names of its own slices only", [] {
+    ScheduleBuilder gather(
+        {.collective = Collective::all_gather, .rank = 2, .size = 4, .count = 8, .in_place = true});
+    gather.copy(in.of(1), in.of(2));
+    gather.copy(in.of(3), in);
+    gather.copy(out.part(0, 4), in.part(0, 4).of(1));
+    // Onto itself.
+    gather.copy(Slice{Buffer::output, 16, 8}, in.of(2));
+    const Schedule schedule = std::move(gather).build();
+    check_equal(schedule.steps.size(), 3U);
+    check_equal(to_string(schedule.steps[0]), "copy: rank 1 input[0:8) = output[16:24)");
+    check_equal(to_string(schedule.steps[1]), "copy: rank 3 input[0:8) = output[16:24)");
+    check_equal(to_string(schedule.steps[2]), "copy: output[0:4) = rank 1 input[0:4)");
+});
+
+const Test stage("the stage is as long as the most that was asked for", [] {
+    ScheduleBuilder builder(all_reduce());
+    builder.use_stage(3);
+    builder.use_stage(7);
+    builder.use_stage(5);
+    builder.meet_first();
+    const Schedule schedule = std::move(builder).build();
+    check_equal(schedule.stage_count, 7U);
+    check(schedule.meets_first, "the ranks do not meet first");
+    check(!ScheduleBuilder(all_reduce()).build().meets_first, "the ranks meet first unasked");
+});
+
 }  // namespace
 }  // namespace pycoll::test

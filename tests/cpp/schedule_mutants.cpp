@@ -1,10 +1,13 @@
 #include "schedule_mutants.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "schedule/print.hpp"
+#include "schedule_without.hpp"
 
 namespace pycoll::test {
 namespace {
@@ -24,12 +27,16 @@ public:
         change_fold();
         duplicate();
         reorder();
+        reorder_sequence();
     }
 
 private:
     [[nodiscard]] const Step& step() const { return original_.steps[i_]; }
     [[nodiscard]] bool means_something() const {
-        return original_.collective != Collective::barrier;
+        return original_.collective != Collective::barrier && is_needed();
+    }
+    [[nodiscard]] bool has_peer() const {
+        return is_message(step().kind) || synchronises(step().kind);
     }
 
     void report(const std::string& change, Schedule mutant, bool is_wrong) const {
@@ -44,26 +51,15 @@ private:
         report(change, std::move(mutant), is_wrong);
     }
 
-    /// What waited for the step then waits for what the step waited for.
-    void drop() const {
-        Schedule mutant = original_;
-        mutant.steps.erase(mutant.steps.begin() + i_);
-        for (Step& other : mutant.steps) {
-            std::vector<std::uint32_t> after;
-            for (const std::uint32_t before : other.after) {
-                if (before == i_) {
-                    after.insert(after.end(), step().after.begin(), step().after.end());
-                } else {
-                    after.push_back(before > i_ ? before - 1 : before);
-                }
-            }
-            other.after = after;
-        }
-        report("dropped", std::move(mutant), true);
+    /// Of what lies on a stage, a part may be of no use: whole vectors are put there, in pieces.
+    [[nodiscard]] bool is_needed() const {
+        return !writes(step().kind) || step().dst.buffer != Buffer::stage;
     }
 
+    void drop() const { report("dropped", without_step(original_, i_), is_needed()); }
+
     void change_peer() const {
-        if (!is_message(step().kind)) return;
+        if (!has_peer()) return;
         for (int peer = -1; peer <= original_.size; ++peer) {
             if (peer == step().peer) continue;
             edited("peer " + std::to_string(peer), true, [&](Step& s) { s.peer = peer; });
@@ -94,12 +90,24 @@ private:
         change("widened", true, 0, 1);
         change("shortened", true, 0, -1);
         change("shortened in front", true, 1, -1);
-        for (const Buffer buffer : {Buffer::input, Buffer::output, Buffer::scratch}) {
+        for (const Buffer buffer :
+             {Buffer::input, Buffer::output, Buffer::scratch, Buffer::stage}) {
             Step same = step();
             if (slice_of(same).buffer == buffer) continue;
             edited(which + " in buffer " + std::to_string(static_cast<int>(buffer)), false,
                    [&](Step& s) { slice_of(s).buffer = buffer; });
         }
+        for (int owner = Slice::own - 1; owner <= original_.size; ++owner) {
+            Step same = step();
+            if (slice_of(same).owner == owner) continue;
+            edited(which + " of rank " + std::to_string(owner), !is_any_rank(owner),
+                   [&](Step& s) { slice_of(s).owner = owner; });
+        }
+    }
+
+    /// Can a slice belong to it, as far as this rank can tell?
+    [[nodiscard]] bool is_any_rank(int owner) const {
+        return owner >= Slice::own && owner < original_.size && owner != original_.rank;
     }
 
     void change_slices() const {
@@ -114,10 +122,8 @@ private:
         const auto change_all = [&](const std::string& what, std::uint64_t skip,
                                     std::uint64_t less) {
             edited("all slices " + what, means_something(), [&](Step& s) {
-                s.dst = {s.dst.buffer, s.dst.offset + skip, s.dst.count - less};
-                for (Slice& src : s.srcs) {
-                    src = {src.buffer, src.offset + skip, src.count - less};
-                }
+                s.dst = s.dst.part(skip, s.dst.count - less);
+                for (Slice& src : s.srcs) src = src.part(skip, src.count - less);
             });
         };
         change_all("shortened", 0, 1);
@@ -157,12 +163,12 @@ private:
         Step again = step();
         again.after.push_back(i_);
         mutant.steps.push_back(again);
-        report("again at the end", std::move(mutant), is_message(step().kind));
+        report("again at the end", std::move(mutant), has_peer());
         std::vector<std::uint32_t> order;
         for (std::uint32_t j = 0; j <= original_.steps.size(); ++j) {
             order.push_back(j <= i_ ? j : j - 1);
         }
-        report("again at once", rebuilt(order), is_message(step().kind));
+        report("again at once", rebuilt(order), has_peer());
     }
 
     /// Swapped with each step that waits for it, which then does not, but is waited for.
@@ -176,6 +182,35 @@ private:
                 order.push_back(k == i_ ? j : (k == j ? i_ : k));
             }
             report("swapped with step " + std::to_string(j), rebuilt(order), false);
+        }
+    }
+
+    /// One-sided steps swapped with the next of their rank, or moved to the front or the end of
+    /// their sequence, which stays one.
+    void reorder_sequence() const {
+        if (!is_one_sided(step())) return;
+        std::vector<std::uint32_t> others;
+        for (std::uint32_t k = 0; k < original_.steps.size(); ++k) {
+            if (k != i_) others.push_back(k);
+        }
+        const auto next = std::ranges::find_if(original_.steps.begin() + i_ + 1,
+                                               original_.steps.end(), is_one_sided);
+        std::set<std::uint32_t> places = {0, static_cast<std::uint32_t>(others.size())};
+        if (next != original_.steps.end()) {
+            places.insert(static_cast<std::uint32_t>(next - original_.steps.begin()));
+        }
+        places.erase(i_);
+        for (const std::uint32_t place : places) {
+            std::vector<std::uint32_t> order = others;
+            order.insert(order.begin() + place, i_);
+            Schedule mutant = rebuilt(order);
+            std::optional<std::uint32_t> last;
+            for (std::uint32_t k = 0; k < mutant.steps.size(); ++k) {
+                if (!is_one_sided(mutant.steps[k])) continue;
+                if (last) mutant.steps[k].after.push_back(*last);
+                last = k;
+            }
+            report("moved to " + std::to_string(place), std::move(mutant), false);
         }
     }
 
@@ -211,6 +246,17 @@ private:
 
 void visit_mutants(const Schedule& original, std::uint32_t i, const Visit& visit) {
     Mutator(original, i, visit).all();
+}
+
+void visit_header_mutants(const Schedule& original, const Visit& visit) {
+    Mutant mutant{.change = "meets_first toggled", .schedule = original, .is_wrong = true};
+    mutant.schedule.meets_first = !original.meets_first;
+    // Alone, in a call of several.
+    if (original.size > 1) visit(mutant);
+    if (original.stage_count == 0) return;
+    mutant = {.change = "a shorter stage", .schedule = original, .is_wrong = false};
+    --mutant.schedule.stage_count;
+    visit(mutant);
 }
 
 }  // namespace pycoll::test

@@ -21,4 +21,8 @@ struct Mutant {
 void visit_mutants(const Schedule& original, std::uint32_t i,
                    const std::function<void(const Mutant&)>& visit);
 
+/// Calls `visit` with the mutants that change what the schedule says besides its steps.
+void visit_header_mutants(const Schedule& original,
+                          const std::function<void(const Mutant&)>& visit);
+
 }  // namespace pycoll::test

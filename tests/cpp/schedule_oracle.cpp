@@ -1,103 +1,185 @@
 #include "schedule_oracle.hpp"
 
+#include <algorithm>
+
+#include "schedule_order.hpp"
+#include "schedule_places.hpp"
 #include "schedule_simulator.hpp"
 
 namespace pycoll::test {
 namespace {
 
-bool fits(const Request& request, const Schedule& schedule, const Slice& slice) {
-    std::uint64_t size = schedule.scratch_count;
-    if (slice.buffer == Buffer::input) {
-        // Memory that both share is named by the larger buffer.
-        size = input_place(request).buffer == Buffer::input ? request.input_count() : 0;
-    } else if (slice.buffer == Buffer::output) {
-        size = output_place(request).buffer == Buffer::output ? request.output_count() : 0;
+using Requests = std::vector<Request>;
+using Schedules = std::vector<Schedule>;
+
+const Request& request_of(const Requests& requests, int rank) {
+    return requests[static_cast<std::size_t>(rank)];
+}
+
+/// Elements that there are of a rank's own buffer.
+std::uint64_t own_size(const Request& request, const Schedule& schedule, Buffer buffer) {
+    switch (buffer) {
+        case Buffer::input:
+            // Memory that both share is named by the larger buffer.
+            return input_place(request).buffer == Buffer::input ? request.input_count() : 0;
+        case Buffer::output:
+            return output_place(request).buffer == Buffer::output ? request.output_count() : 0;
+        case Buffer::scratch:
+            return schedule.scratch_count;
+        case Buffer::stage:
+            return schedule.stage_count;
     }
+    return 0;
+}
+
+/// Elements that a peer may name of a rank's buffer: it does not know which share memory.
+std::uint64_t peer_size(const Request& request, const Schedule& schedule, Buffer buffer) {
+    switch (buffer) {
+        case Buffer::input:
+            return request.input_count();
+        case Buffer::output:
+            return request.output_count();
+        case Buffer::scratch:
+            return 0;
+        case Buffer::stage:
+            return schedule.stage_count;
+    }
+    return 0;
+}
+
+bool fits(const Requests& requests, const Schedules& schedules, int rank, const Slice& slice) {
+    if (slice.owner != Slice::own &&
+        (slice.owner < 0 || slice.owner >= requests[0].size || slice.owner == rank)) {
+        return false;
+    }
+    const bool is_own = slice.owner == Slice::own;
+    const auto owner = static_cast<std::size_t>(is_own ? rank : slice.owner);
+    const auto size_of = is_own ? own_size : peer_size;
+    const std::uint64_t size = size_of(requests[owner], schedules[owner], slice.buffer);
     return slice.count > 0 && slice.offset <= size && slice.count <= size - slice.offset;
 }
 
-bool is_well_formed(const Request& request, const Schedule& schedule, std::uint32_t id) {
+/// May it be written, as far as its place goes?
+bool is_writable(const Requests& requests, int rank, const Slice& slice) {
+    const Slice real = real_place(requests, rank, slice);
+    if (real.buffer != Buffer::input) return true;
+    const Slice output = output_place(request_of(requests, real.owner));
+    return output.buffer == Buffer::input && real.offset >= output.offset &&
+           real.end() <= output.end();
+}
+
+bool is_visible(const Slice& slice) {
+    return slice.owner != Slice::own || slice.buffer == Buffer::stage;
+}
+
+/// Does the step have to do with the memory that ranks share?
+bool is_shared(const Step& step) {
+    if (step.kind == StepKind::signal || step.kind == StepKind::wait) return true;
+    return (writes(step.kind) && is_visible(step.dst)) ||
+           std::ranges::any_of(step.srcs, is_visible);
+}
+
+bool is_well_formed(const Requests& requests, const Schedules& schedules, int rank,
+                    std::uint32_t id) {
+    const Schedule& schedule = schedules[static_cast<std::size_t>(rank)];
     const Step& step = schedule.steps[id];
-    if (is_message(step.kind) &&
-        (step.peer < 0 || step.peer >= request.size || step.peer == request.rank)) {
+    const bool is_flag = step.kind == StepKind::signal || step.kind == StepKind::wait;
+    if ((is_message(step.kind) || is_flag) &&
+        (step.peer < 0 || step.peer >= schedule.size || step.peer == rank)) {
         return false;
     }
+    if (is_message(step.kind) && is_shared(step)) return false;
     const bool folds = step.kind == StepKind::recv_reduce || step.kind == StepKind::reduce;
     if (step.finish && !folds) return false;
     if (step.message_first && step.kind != StepKind::recv_reduce) return false;
     for (const Slice& src : step.srcs) {
-        if (!fits(request, schedule, src)) return false;
+        if (!fits(requests, schedules, rank, src)) return false;
         if (writes(step.kind) && src.count != step.dst.count) return false;
-        // In place or apart, but not half over each other.
-        if (writes(step.kind) && src.overlaps(step.dst) && src != step.dst) return false;
     }
     if (writes(step.kind)) {
-        if (!fits(request, schedule, step.dst)) return false;
-        const Slice output = output_place(request);
-        const bool within_output =
-            step.dst.offset >= output.offset && step.dst.end() <= output.end();
-        if (step.dst.buffer == Buffer::input &&
-            !(output.buffer == Buffer::input && within_output)) {
-            return false;
+        if (!fits(requests, schedules, rank, step.dst)) return false;
+        if (!is_writable(requests, rank, step.dst)) return false;
+        const Slice dst = real_place(requests, rank, step.dst);
+        for (const Slice& src : step.srcs) {
+            // In place or apart, but not half over each other.
+            const Slice real = real_place(requests, rank, src);
+            if (real.overlaps(dst) && real != dst) return false;
         }
     }
-    for (const std::uint32_t before : step.after) {
-        if (before >= id) return false;
+    return std::ranges::all_of(step.after, [&](std::uint32_t before) { return before < id; });
+}
+
+/// Does step b of a rank wait for step a by the rank's own dependencies?
+bool depends(const Schedule& schedule, std::uint32_t b, std::uint32_t a) {
+    return std::ranges::any_of(schedule.steps[b].after, [&](std::uint32_t before) {
+        return before == a || (before > a && depends(schedule, before, a));
+    });
+}
+
+/// Does each step that has to do with shared memory wait for the one before it?
+bool keeps_sequence(const Schedule& schedule) {
+    std::optional<std::uint32_t> last;
+    for (std::uint32_t i = 0; i < schedule.steps.size(); ++i) {
+        if (!is_shared(schedule.steps[i])) continue;
+        if (last && !depends(schedule, i, *last)) return false;
+        last = i;
     }
     return true;
 }
 
-/// reaches[a][b]: there is a chain of dependencies from step b back to step a.
-std::vector<std::vector<bool>> closure(const Schedule& schedule) {
-    const std::size_t count = schedule.steps.size();
-    std::vector<std::vector<bool>> reaches(count, std::vector<bool>(count));
-    for (std::size_t i = 0; i < count; ++i) {
-        for (const std::uint32_t before : schedule.steps[i].after) {
-            reaches[before][i] = true;
-            for (std::size_t a = 0; a < before; ++a) {
-                if (reaches[a][before]) reaches[a][i] = true;
-            }
+/// Does some step touch the input or output of a peer that may not have entered the call, or may
+/// have left it?
+bool has_trespass(const Order& order, const Schedules& schedules,
+                  const std::vector<Access>& accesses) {
+    const auto any_step = [&](int owner, const auto& holds) {
+        const auto rank = static_cast<std::size_t>(owner);
+        for (std::size_t i = 0; i < schedules[rank].steps.size(); ++i) {
+            if (holds(order.number(rank, i))) return true;
         }
-    }
-    return reaches;
-}
-
-bool conflict(const Step& a, const Step& b) {
-    const auto touches = [](const Slice& written, const Step& other) {
-        for (const Slice& src : other.srcs) {
-            if (written.overlaps(src)) return true;
-        }
-        return writes(other.kind) && written.overlaps(other.dst);
+        return false;
     };
-    return (writes(a.kind) && touches(a.dst, b)) || (writes(b.kind) && touches(b.dst, a));
-}
-
-bool has_race(const Schedule& schedule) {
-    const auto reaches = closure(schedule);
-    for (std::size_t a = 0; a < schedule.steps.size(); ++a) {
-        for (std::size_t b = a + 1; b < schedule.steps.size(); ++b) {
-            if (!reaches[a][b] && conflict(schedule.steps[a], schedule.steps[b])) return true;
+    for (const Access& access : accesses) {
+        const int owner = access.memory.owner;
+        if (owner == static_cast<int>(access.rank) || access.memory.buffer == Buffer::stage) {
+            continue;
         }
+        const bool has_entered = schedules[0].meets_first || any_step(owner, [&](std::size_t step) {
+                                     return order.before(step, access.number);
+                                 });
+        const bool still_there =
+            any_step(owner, [&](std::size_t step) { return order.before(access.number, step); });
+        if (!has_entered || !still_there) return true;
     }
     return false;
 }
 
+bool someone_does_not_wait(const Requests& requests, const Schedules& schedules) {
+    return std::ranges::any_of(requests, [&](const Request& request) {
+        Simulator withheld(requests, schedules, {.seed = 1, .eager = 100, .window = 4});
+        return withheld.finishes_without(request.rank) >= 0;
+    });
+}
+
 }  // namespace
 
-std::optional<std::string> find_fault(const std::vector<Request>& requests,
-                                      const std::vector<Schedule>& schedules) {
+std::optional<std::string> find_fault(const Requests& requests, const Schedules& schedules) {
+    bool shares_memory = false;
     for (std::size_t r = 0; r < schedules.size(); ++r) {
+        if (schedules[r].meets_first != schedules[0].meets_first) return "not all meet first";
         for (std::uint32_t i = 0; i < schedules[r].steps.size(); ++i) {
-            if (!is_well_formed(requests[r], schedules[r], i)) return "malformed";
+            if (!is_well_formed(requests, schedules, static_cast<int>(r), i)) return "malformed";
+            shares_memory = shares_memory || is_shared(schedules[r].steps[i]);
         }
-        if (has_race(schedules[r])) return "race";
+        if (!keeps_sequence(schedules[r])) return "no sequence";
     }
+    const Order order(schedules);
+    const std::vector<Access> all = accesses(order, requests, schedules);
+    if (auto race = find_race(order, all)) return race;
+    if (has_trespass(order, schedules, all)) return "trespass";
     if (auto failure = Simulator(requests, schedules, {}).run()) return failure;
-    if (requests[0].collective == Collective::barrier) {
-        for (const Request& request : requests) {
-            Simulator withheld(requests, schedules, {.seed = 1, .eager = 100, .window = 4});
-            if (withheld.finishes_without(request.rank) >= 0) return "somebody does not wait";
-        }
+    const bool must_meet = shares_memory || requests[0].collective == Collective::barrier;
+    if (must_meet && !schedules[0].meets_first && someone_does_not_wait(requests, schedules)) {
+        return "somebody does not wait";
     }
     return std::nullopt;
 }

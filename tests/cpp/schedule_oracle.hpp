@@ -9,9 +9,9 @@
 
 namespace pycoll::test {
 
-/// Decides what verify() decides, by brute force: tries every pair of steps for a race and executes
-/// the schedules once where every message waits for its receiver. Says what is wrong, if something
-/// is.
+/// Decides what verify() decides, by brute force: tries every pair of accesses of all ranks for a
+/// race and executes the schedules once where every message waits for its receiver. Says what is
+/// wrong, if something is.
 [[nodiscard]] std::optional<std::string> find_fault(const std::vector<Request>& requests,
                                                     const std::vector<Schedule>& schedules);
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
+
+#include "schedule_places.hpp"
 
 namespace pycoll::test {
 namespace {
@@ -23,36 +26,7 @@ Element contribution(int rank, std::uint64_t index) {
             .index = index};
 }
 
-bool shares_memory(const Request& request) {
-    return request.in_place && (!rooted(request.collective) || request.is_root());
-}
-
 }  // namespace
-
-Slice input_place(const Request& request) {
-    if (shares_memory(request)) {
-        switch (request.collective) {
-            case Collective::all_gather:
-            case Collective::gather:
-                return request.blocks().in(Buffer::output, request.rank);
-            case Collective::all_reduce:
-            case Collective::reduce:
-            case Collective::broadcast:
-                return output_place(request);
-            default:
-                break;
-        }
-    }
-    return {Buffer::input, 0, request.input_count()};
-}
-
-Slice output_place(const Request& request) {
-    if (shares_memory(request) && (request.collective == Collective::reduce_scatter ||
-                                   request.collective == Collective::scatter)) {
-        return request.blocks().in(Buffer::input, request.rank);
-    }
-    return {Buffer::output, 0, request.output_count()};
-}
 
 Simulator::Simulator(const std::vector<Request>& requests, const std::vector<Schedule>& schedules,
                      const Timing& timing)
@@ -63,6 +37,8 @@ Simulator::Simulator(const std::vector<Request>& requests, const std::vector<Sch
         memory[at(Buffer::input)].resize(request.input_count());
         memory[at(Buffer::output)].resize(request.output_count());
         memory[at(Buffer::scratch)].resize(schedules[r].scratch_count);
+        memory[at(Buffer::stage)].resize(schedules[r].stage_count);
+        entered_.push_back(schedules[r].meets_first);
         const Slice input = input_place(request);
         for (std::uint64_t i = 0; i < input.count; ++i) {
             memory[at(input.buffer)][input.offset + i] = contribution(request.rank, i);
@@ -81,27 +57,34 @@ Simulator::Failure Simulator::match() {
     const int ranks = static_cast<int>(schedules_.size());
     for (int from = 0; from < ranks; ++from) {
         for (int to = 0; to < ranks; ++to) {
-            std::vector<int> sends;
-            std::vector<int> recvs;
-            for (int t = 0; t < static_cast<int>(tasks_.size()); ++t) {
-                const Task& task = tasks_[at(t)];
-                if (task.step->kind == StepKind::send) {
-                    if (task.rank == from && task.step->peer == to) sends.push_back(t);
-                } else if (receives(task.step->kind)) {
-                    if (task.rank == to && task.step->peer == from) recvs.push_back(t);
-                }
-            }
-            if (sends.size() != recvs.size()) return "messages do not match";
-            for (std::size_t k = 0; k < sends.size(); ++k) {
-                Task& send = tasks_[at(sends[k])];
-                Task& recv = tasks_[at(recvs[k])];
-                if (send.step->srcs[0].count != recv.step->dst.count) return "lengths differ";
-                send.partner = recvs[k];
-                recv.partner = sends[k];
-                if (k > 0) send.previous = sends[k - 1];
-                if (k > 0) recv.previous = recvs[k - 1];
+            for (const bool messages : {true, false}) {
+                if (auto failure = match(from, to, messages)) return failure;
             }
         }
+    }
+    return std::nullopt;
+}
+
+Simulator::Failure Simulator::match(int from, int to, bool messages) {
+    std::vector<int> outs;
+    std::vector<int> ins;
+    for (int t = 0; t < static_cast<int>(tasks_.size()); ++t) {
+        const auto& [rank, step] = std::tie(tasks_[at(t)].rank, *tasks_[at(t)].step);
+        const bool gives = step.kind == (messages ? StepKind::send : StepKind::signal);
+        const bool takes = messages ? receives(step.kind) : step.kind == StepKind::wait;
+        if (gives && rank == from && step.peer == to) outs.push_back(t);
+        if (takes && rank == to && step.peer == from) ins.push_back(t);
+    }
+    if (outs.size() != ins.size()) return messages ? "messages do not match" : "waits do not match";
+    for (std::size_t k = 0; k < outs.size(); ++k) {
+        Task& out = tasks_[at(outs[k])];
+        Task& in = tasks_[at(ins[k])];
+        out.partner = ins[k];
+        in.partner = outs[k];
+        if (!messages) continue;
+        if (out.step->srcs[0].count != in.step->dst.count) return "lengths differ";
+        if (k > 0) out.previous = outs[k - 1];
+        if (k > 0) in.previous = ins[k - 1];
     }
     return std::nullopt;
 }
@@ -110,7 +93,8 @@ bool Simulator::may_start(const Task& task) const {
     const auto done = [&](std::uint32_t before) {
         return tasks_[at(first_[at(task.rank)]) + before].state == State::done;
     };
-    if (!std::ranges::all_of(task.step->after, done)) return false;
+    if (!entered_[at(task.rank)] || !std::ranges::all_of(task.step->after, done)) return false;
+    if (task.step->kind == StepKind::wait) return tasks_[at(task.partner)].state == State::done;
     if (!is_message(task.step->kind)) return true;
     // Messages of a channel are posted in order, a few at a time.
     if (task.previous >= 0 && tasks_[at(task.previous)].state == State::waiting) return false;
@@ -137,6 +121,8 @@ Simulator::Failure Simulator::progress(Task& task) {
         return std::nullopt;
     }
     task.state = State::done;
+    if (step.kind == StepKind::signal || step.kind == StepKind::wait) return std::nullopt;
+    if (trespasses(task)) return "touches an array that is not there";
     if (step.kind == StepKind::send) {
         task.taken = load(task.rank, step.srcs[0]);
         return std::nullopt;
@@ -156,15 +142,41 @@ Simulator::Failure Simulator::exhaust(int absent) {
     std::iota(order.begin(), order.end(), 0);
     bool moved = true;
     while (moved) {
-        moved = false;
+        // Some enter before, some after the others have done what they can.
+        moved = random_() % 2 == 0 && admit(absent);
         std::ranges::shuffle(order, random_);
         for (const std::size_t t : order) {
             if (tasks_[t].rank == absent || !may_progress(tasks_[t])) continue;
             if (auto failure = progress(tasks_[t])) return failure;
             moved = true;
         }
+        moved = moved || admit(absent);
     }
     return std::nullopt;
+}
+
+bool Simulator::admit(int absent) {
+    std::vector<int> outside;
+    for (int rank = 0; rank < static_cast<int>(entered_.size()); ++rank) {
+        if (rank != absent && !entered_[at(rank)]) outside.push_back(rank);
+    }
+    if (outside.empty()) return false;
+    entered_[at(outside[random_() % outside.size()])] = true;
+    return true;
+}
+
+bool Simulator::has_left(int rank) const {
+    return entered_[at(rank)] && std::ranges::none_of(tasks_, [&](const Task& task) {
+               return task.rank == rank && task.state != State::done;
+           });
+}
+
+bool Simulator::trespasses(const Task& task) const {
+    const auto is_gone = [&](const Slice& slice) {
+        if (slice.owner == Slice::own || slice.buffer == Buffer::stage) return false;
+        return !entered_[at(slice.owner)] || has_left(slice.owner);
+    };
+    return is_gone(task.step->dst) || std::ranges::any_of(task.step->srcs, is_gone);
 }
 
 std::optional<std::string> Simulator::run() {
@@ -178,28 +190,26 @@ std::optional<std::string> Simulator::run() {
 int Simulator::finishes_without(int absent) {
     if (match() || exhaust(absent)) return -1;
     for (int rank = 0; rank < static_cast<int>(schedules_.size()); ++rank) {
-        const auto waits = [&](const Task& task) {
-            return task.rank == rank && task.state != State::done;
-        };
-        if (rank != absent && std::ranges::none_of(tasks_, waits)) return rank;
+        if (rank != absent && has_left(rank)) return rank;
     }
     return -1;
 }
 
 Simulator::Elements Simulator::load(int rank, const Slice& slice) const {
-    const Elements& buffer = memory_[at(rank)][at(slice.buffer)];
-    return {buffer.begin() + static_cast<std::ptrdiff_t>(slice.offset),
-            buffer.begin() + static_cast<std::ptrdiff_t>(slice.end())};
+    const Slice real = real_place(requests_, rank, slice);
+    const Elements& buffer = memory_[at(real.owner)][at(real.buffer)];
+    return {buffer.begin() + static_cast<std::ptrdiff_t>(real.offset),
+            buffer.begin() + static_cast<std::ptrdiff_t>(real.end())};
 }
 
 Simulator::Failure Simulator::store(const Task& task, const Elements& elements) {
-    const Slice& dst = task.step->dst;
+    const Slice dst = real_place(requests_, task.rank, task.step->dst);
     for (std::uint64_t i = 0; i < dst.count; ++i) {
         // What the messages of a barrier contain means nothing.
         if (elements[i].made_of == 0 && requests_[0].collective != Collective::barrier) {
             return "reads memory nobody has written";
         }
-        memory_[at(task.rank)][at(dst.buffer)][dst.offset + i] = elements[i];
+        memory_[at(dst.owner)][at(dst.buffer)][dst.offset + i] = elements[i];
     }
     return std::nullopt;
 }

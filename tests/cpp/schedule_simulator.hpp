@@ -26,7 +26,9 @@ struct Element {
 };
 
 /// Executes the schedules of up to 8 ranks on such elements, one by one, under a timing drawn at
-/// random. Plain and slow, so that it can be trusted; shares no code with the verifier.
+/// random. Ranks enter the call one after the other, unless they meet first. Plain and slow, so
+/// that it can be trusted; shares no code with the verifier. Steps run whole: it does not see what
+/// goes wrong while two of them run at once.
 class Simulator {
 public:
     struct Timing {
@@ -42,7 +44,7 @@ public:
               const Timing& timing);
 
     /// What went wrong, if something did: a deadlock, a read of memory nobody has written, a
-    /// contribution counted twice, a wrong result, ...
+    /// contribution counted twice, a peer's array that is not there, a wrong result, ...
     [[nodiscard]] std::optional<std::string> run();
 
     /// A rank other than `absent` that finishes although `absent` never starts; -1 if none does.
@@ -60,7 +62,8 @@ private:
         const Step* step;
         State state = State::waiting;
         bool eager = false;
-        /// The message that goes before on its channel and the other end; -1 if there is none.
+        /// The message that goes before on its channel, and the other end of a message or signal;
+        /// -1 if there is none.
         int previous = -1;
         int partner = -1;
         /// Sends: what has been read from the sender's memory.
@@ -68,12 +71,20 @@ private:
     };
 
     [[nodiscard]] Failure match();
+    /// The steps of rank `from` that tell `to` something, and those of `to` that listen.
+    [[nodiscard]] Failure match(int from, int to, bool messages);
     [[nodiscard]] bool may_start(const Task& task) const;
     [[nodiscard]] bool may_progress(const Task& task) const;
     [[nodiscard]] Failure progress(Task& task);
     /// Makes whatever progress is possible, in random order.
     [[nodiscard]] Failure exhaust(int absent);
+    /// Has some rank enter the call that has not yet.
+    [[nodiscard]] bool admit(int absent);
+    [[nodiscard]] bool has_left(int rank) const;
+    /// Does the step touch the input or output of a peer that is not in the call?
+    [[nodiscard]] bool trespasses(const Task& task) const;
 
+    /// The elements of a slice that a step of `rank` names.
     [[nodiscard]] Elements load(int rank, const Slice& slice) const;
     [[nodiscard]] Failure store(const Task& task, const Elements& elements);
     [[nodiscard]] Failure fold(const Task& task, const std::vector<Elements>& operands);
@@ -88,11 +99,9 @@ private:
     std::vector<Task> tasks_;
     /// tasks_[first_[rank] + i] is step i of the rank.
     std::vector<int> first_;
-    std::vector<std::array<Elements, 3>> memory_;
+    std::vector<std::array<Elements, buffer_count>> memory_;
+    /// By rank: is it in the call, or has been?
+    std::vector<bool> entered_;
 };
-
-/// Where a rank's input and output lie, given that they may share memory.
-[[nodiscard]] Slice input_place(const Request& request);
-[[nodiscard]] Slice output_place(const Request& request);
 
 }  // namespace pycoll::test

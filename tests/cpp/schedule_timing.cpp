@@ -6,6 +6,7 @@
 #include "check.hpp"
 #include "schedule/verify.hpp"
 #include "schedule_simulator.hpp"
+#include "schedule_without.hpp"
 
 namespace pycoll::test {
 namespace {
@@ -77,6 +78,35 @@ const Test races_are_real(
         }
         check(broken_sends > 0, "no send waits");
     });
+
+const Test rounds_are_real("a staged call without a round of signals fails in some timing", [] {
+    const Algorithm& staged = find_algorithm(Collective::all_gather, "staged");
+    const WholeCall call =
+        whole_call(staged, {.collective = staged.collective, .size = 3, .count = 4, .chunk = 1});
+    for (int round = 0; round < 4; ++round) {
+        const WholeCall broken = without_round(call, round);
+        bool harmed = false;
+        for (std::uint32_t seed = 0; seed < 200 && !harmed; ++seed) {
+            harmed = Simulator(broken.requests, broken.schedules, timing(seed)).run().has_value();
+        }
+        check(harmed, "round " + std::to_string(round) + " does no harm");
+    }
+});
+
+const Test trespasses_are_real("a direct call that does not meet fails in some timing", [] {
+    const Algorithm& direct = find_algorithm(Collective::all_reduce, "direct");
+    const WholeCall call = whole_call(direct, small_call(direct, 3, 0, false));
+    WholeCall starts_at_once = call;
+    for (Schedule& schedule : starts_at_once.schedules) schedule.meets_first = false;
+    for (const WholeCall& broken : {starts_at_once, without_round(call, 0)}) {
+        bool harmed = false;
+        for (std::uint32_t seed = 0; seed < 200 && !harmed; ++seed) {
+            harmed = Simulator(broken.requests, broken.schedules, timing(seed)).run() ==
+                     "touches an array that is not there";
+        }
+        check(harmed, "it does no harm");
+    }
+});
 
 }  // namespace
 }  // namespace pycoll::test

@@ -93,18 +93,36 @@ const Test printing("steps and schedules print as people read them", [] {
                       .after = {0, 2}};
     check_equal(to_string(reduce), "reduce: output[0:8) = input[4:12) (+) scratch[1:9), last fold");
 
-    const Schedule schedule{.collective = Collective::all_reduce,
-                            .rank = 1,
-                            .size = 2,
-                            .input_count = 12,
-                            .output_count = 8,
-                            .scratch_count = 9,
-                            .steps = {fold, reduce}};
+    check_equal(to_string(Step{.kind = StepKind::copy,
+                               .dst = out.of(2),
+                               .srcs = {Slice{Buffer::stage, 3, 8}},
+                               .after = {}}),
+                "copy: rank 2 output[0:8) = stage[3:11)");
+    const Step signal{.kind = StepKind::signal, .peer = 3, .dst = {}, .srcs = {}, .after = {0}};
+    check_equal(to_string(signal), "signal 3");
+    check_equal(
+        to_string(Step{.kind = StepKind::wait, .peer = 0, .dst = {}, .srcs = {}, .after = {}}),
+        "wait for 0");
+
+    Schedule schedule{.collective = Collective::all_reduce,
+                      .rank = 1,
+                      .size = 2,
+                      .input_count = 12,
+                      .output_count = 8,
+                      .scratch_count = 9,
+                      .steps = {fold, reduce}};
     check_equal(
         to_string(schedule),
-        "all_reduce, rank 1 of 2: input 12, output 8, scratch 9 elements\n"
+        "all_reduce, rank 1 of 2: input 12, output 8, scratch 9, stage 0 elements\n"
         "   0  recv_reduce from 2: output[0:8) = message (+) input[4:12), last fold\n"
         "   1  reduce: output[0:8) = input[4:12) (+) scratch[1:9), last fold  after 0, 2\n");
+    schedule.stage_count = 8;
+    schedule.meets_first = true;
+    schedule.steps = {signal};
+    check_equal(to_string(schedule),
+                "all_reduce, rank 1 of 2: input 12, output 8, scratch 9, stage 8 elements, all "
+                "ranks meet first\n"
+                "   0  signal 3  after 0\n");
 });
 
 }  // namespace

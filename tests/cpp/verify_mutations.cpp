@@ -9,6 +9,7 @@
 #include "schedule/verify.hpp"
 #include "schedule_mutants.hpp"
 #include "schedule_oracle.hpp"
+#include "schedule_without.hpp"
 
 namespace pycoll::test {
 namespace {
@@ -36,8 +37,36 @@ void mutate(const WholeCall& call, std::size_t rank, Tally& tally) {
         mutated.schedules[rank] = mutant.schedule;
         judge(call, mutant, mutated, tally);
     };
+    visit_header_mutants(call.schedules[rank], visit);
     for (std::uint32_t i = 0; i < call.schedules[rank].steps.size(); ++i) {
         visit_mutants(call.schedules[rank], i, visit);
+    }
+}
+
+/// Judges calls that several ranks change alike: one signal less and the wait for it, the k-th of
+/// all signals less, or meets_first toggled.
+void mutate_together(const WholeCall& call, Tally& tally) {
+    const auto judge_together = [&](const std::string& change, const WholeCall& mutated) {
+        judge(call, {.change = change, .schedule = call.schedules[0], .is_wrong = false}, mutated,
+              tally);
+    };
+    WholeCall toggled = call;
+    for (Schedule& schedule : toggled.schedules) schedule.meets_first = !schedule.meets_first;
+    judge_together("and all others: meets_first toggled", toggled);
+    const int size = call.requests[0].size;
+    for (int k = 0;; ++k) {
+        for (int from = 0; from < size; ++from) {
+            for (int to = 0; to < size; ++to) {
+                WholeCall mutated = call;
+                if (!drop_signal(mutated, from, to, k)) continue;
+                judge_together("signal " + std::to_string(k) + " from " + std::to_string(from) +
+                                   " to " + std::to_string(to) + " dropped at both ends",
+                               mutated);
+            }
+        }
+        const WholeCall roundless = without_round(call, k);
+        if (roundless.schedules == call.schedules) break;
+        judge_together("signals " + std::to_string(k) + " of all dropped", roundless);
     }
 }
 
@@ -73,7 +102,9 @@ std::vector<Request> small_calls(const Algorithm& algorithm, int size) {
 
 void judge_mutants(const Algorithm& algorithm) {
     Tally tally;
-    const int largest_size = is_sanitized ? 5 : 8;
+    // Steps of all ranks with all ranks are many, and nothing in them depends on powers of two.
+    const bool is_message = algorithm.reach == Reach::messages;
+    const int largest_size = is_message ? (is_sanitized ? 5 : 8) : (is_sanitized ? 3 : 5);
     for (int size = 2; size <= largest_size; ++size) {
         for (const Request& shared : small_calls(algorithm, size)) {
             const WholeCall call = whole_call(algorithm, shared);
@@ -82,6 +113,7 @@ void judge_mutants(const Algorithm& algorithm) {
             for (std::size_t rank = 0; rank < call.schedules.size(); ++rank) {
                 mutate(call, rank, tally);
             }
+            mutate_together(call, tally);
         }
     }
     // Else the mutations do not bite.

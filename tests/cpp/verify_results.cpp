@@ -128,12 +128,12 @@ const Test early_leavers("verify rejects barriers that somebody leaves too early
     // Rank 1 hears of rank 0, but nobody tells rank 0.
     check_rejected(call_of(Collective::barrier, {[&](ScheduleBuilder& b) { b.send(1, token(b)); },
                                                  [&](ScheduleBuilder& b) { b.recv(0, token(b)); }}),
-                   "rank 0 may leave the barrier before rank 1 has entered it");
+                   "rank 0 may leave the call before rank 1 has entered it");
     // The dissemination barrier without its waits between the rounds.
     WholeCall call = whole_call(find_algorithm(Collective::barrier, "dissemination"), {.size = 4});
     check(!verify(call.requests, call.schedules), "the right one is rejected");
     for (Step& step : call.schedules[0].steps) step.after.clear();
-    check_rejected(call, "may leave the barrier before");
+    check_rejected(call, "may leave the call before");
 });
 
 const Test large_counts("verify needs no longer for more elements", [] {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from pycoll import _core
 from pycoll.cost import default_model
 from pycoll.planning import CostModel, Link, candidates, plan
+from pycoll.tuning.file import Measured, Tuning
 
 ALGORITHMS = [(algorithm.collective, algorithm.name) for algorithm in _core.algorithms()]
+ENTRIES = {(algorithm.collective, algorithm.name): algorithm for algorithm in _core.algorithms()}
 # Powers of two, so that predicted times are exact sums.
 MODEL = CostModel(intra_node=Link(alpha=2**-17, beta=2**-32), gamma=2**-33, copy=2**-34)
 
@@ -22,11 +25,17 @@ def can_be_in_place(collective: str) -> bool:
     return collective not in ("all_to_all", "barrier")
 
 
+def nodes_for(collective: str, algorithm: str, ranks: int) -> int:
+    """How many ranks to put on a node: what spans nodes needs several."""
+    return max(ranks // 2, 1) if ENTRIES[collective, algorithm].spans_nodes else 0
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_every_plan_is_proven_and_takes_time(data: st.DataObject) -> None:
     collective, algorithm = data.draw(st.sampled_from(ALGORITHMS))
-    ranks = data.draw(st.integers(1, 12))
+    spans = ENTRIES[collective, algorithm].spans_nodes
+    ranks = data.draw(st.integers(2 if spans else 1, 12))
     made = plan(
         collective,
         ranks=ranks,
@@ -36,10 +45,14 @@ def test_every_plan_is_proven_and_takes_time(data: st.DataObject) -> None:
         root=data.draw(st.integers(0, ranks - 1)),
         chunk_bytes=data.draw(st.none() | st.integers(1, 500)),
         in_place=can_be_in_place(collective) and data.draw(st.booleans()),
+        model=default_model(nodes_for(collective, algorithm, ranks), data.draw(st.integers(0, 3))),
     )
     assert made.failure is None
     times = [time for steps in made.price.timeline for interval in steps for time in interval]
-    assert made.price.seconds == max(times, default=0)
+    if times:
+        assert made.price.seconds == max(times)
+    else:  # they may still meet
+        assert (made.price.seconds > 0) == (made.schedules[0].meets_first and ranks > 1)
     if ranks > 1 and (made.count > 0 or collective == "barrier"):
         assert made.price.seconds > 0
 
@@ -101,21 +114,100 @@ def test_bandwidths_are_those_of_nccl_tests() -> None:
 
 @pytest.mark.parametrize("collective", _core.COLLECTIVES)
 @pytest.mark.parametrize("count", [0, 100, 1 << 18])
-def test_auto_takes_the_candidate_with_the_least_time(collective: str, count: int) -> None:
-    made = plan(collective, ranks=8, count=count)
+@pytest.mark.parametrize("memory", ["none", "plain", "registered"])
+def test_auto_takes_the_candidate_with_the_least_time(
+    collective: str, count: int, memory: str
+) -> None:
+    made = plan(collective, ranks=8, count=count, memory=memory)
     found = candidates(made)
     assert made.algorithm == found[0].algorithm
     assert [candidate.chosen for candidate in found] == [True] + [False] * (len(found) - 1)
-    assert {candidate.algorithm for candidate in found} == {
-        name for kind, name in ALGORITHMS if kind == collective
+    within = ["messages", "stages", "arrays"][: 1 + ["none", "plain", "registered"].index(memory)]
+    able = {
+        entry.name
+        for entry in ENTRIES.values()
+        if entry.collective == collective and entry.reach in within and not entry.spans_nodes
     }
+    # What is too long for one slot of the stage cannot go in one shot.
+    assert able - {candidate.algorithm for candidate in found} <= (
+        {"one_shot"} if count == 1 << 18 else set()
+    )
+    assert {candidate.algorithm for candidate in found} <= able
     times = [candidate.seconds for candidate in found]
     assert times == sorted(times, key=lambda time: math.inf if time is None else time)
 
 
 def test_candidates_for_very_many_ranks_have_no_time() -> None:
     made = plan("barrier", ranks=200)
-    assert [candidate.seconds for candidate in candidates(made)] == [None]
+    assert [candidate.seconds for candidate in candidates(made)] == [None, None]
+
+
+def test_memory_decides_what_auto_takes() -> None:
+    """Long calls move straight between registered arrays, and through stages otherwise."""
+    model = default_model(cores_per_node=2)
+
+    def chosen(count: int, memory: str | None) -> str:
+        return plan("all_reduce", ranks=8, count=count, memory=memory, model=model).algorithm
+
+    for memory, long_one in [
+        (None, "staged"), ("plain", "staged"), ("registered", "direct"),
+    ]:  # fmt: skip
+        assert chosen(2, memory) == "one_shot"
+        assert chosen(1 << 20, memory) == long_one
+    assert chosen(2, "none") == "recursive_doubling"
+
+
+def test_an_algorithm_brings_the_memory_that_it_needs() -> None:
+    wanted = {"ring": "stages", "one_shot": "stages", "direct": "arrays"}
+    for algorithm, reach in wanted.items():
+        made = plan("all_reduce", ranks=4, count=64, algorithm=algorithm)
+        assert (made.algorithm, made.reach) == (algorithm, reach)
+    # As in a call in which a rank's array is not registered.
+    assert plan("all_reduce", ranks=4, algorithm="direct", memory="plain").algorithm == "staged"
+    with pytest.raises(ValueError, match="needs ranks that share memory"):
+        plan("all_reduce", ranks=4, algorithm="staged", memory="none")
+
+
+def test_nodes_are_told_to_what_spans_them() -> None:
+    made = plan("all_reduce", ranks=8, count=1 << 18, model=default_model(ranks_per_node=4))
+    assert made.algorithm == "hierarchical"
+    assert made.requests[0].nodes == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert made.failure is None
+
+
+def test_ranks_of_a_core_take_turns() -> None:
+    """What one rank does alone takes no longer; what all do takes as long as in a row."""
+
+    def seconds(collective: str, cores: int) -> float:
+        model = CostModel(copy=1.0, cores_per_node=cores)
+        return plan(
+            collective, ranks=4, count=1, dtype="uint8", algorithm="one_shot", model=model
+        ).price.seconds
+
+    # The root puts; then all take, the root from its own input.
+    assert [seconds("broadcast", cores) for cores in (0, 4, 2, 1)] == [2, 2, 3, 5]
+
+
+def test_waiting_among_crowded_ranks_costs_more() -> None:
+    def seconds(cores: int) -> float:
+        model = CostModel(signal=1.0, wake=10.0, cores_per_node=cores)
+        return plan("barrier", ranks=8, algorithm="one_shot", model=model).price.seconds
+
+    assert [seconds(cores) for cores in (0, 8, 4, 2)] == [1, 1, 22, 44]
+
+
+def test_measured_times_stand_beside_the_predicted() -> None:
+    made = plan("all_reduce", ranks=2, count=16, model=default_model(cores_per_node=2))
+    one = Measured(2, 0, 2, "all_reduce", "float32", 16, "plain", "one_shot", 0, 3e-6)
+    others = [
+        replace(one, ranks=4), replace(one, count=32), replace(one, cores_per_node=4),
+        replace(one, collective="reduce"), replace(one, dtype="int8"),
+        replace(one, ranks_per_node=1),
+    ]  # fmt: skip
+    tuning = Tuning(measured=[replace(other, seconds=1.0) for other in others] + [one])
+    found = {candidate.algorithm: candidate.measured for candidate in candidates(made, tuning)}
+    assert found.pop("one_shot") == 3e-6
+    assert set(found.values()) == {None}
 
 
 def test_steps_can_be_read_and_compared() -> None:
@@ -157,6 +249,7 @@ def test_tables_list_the_steps_of_one_rank_or_all() -> None:
         ({"root": 4}, "'root' is 4; it must be from 0 to 3"),
         ({"root": -1}, "'root' is -1"),
         ({"chunk_bytes": 0}, "'chunk_bytes' is 0"),
+        ({"memory": "shared"}, "'memory' is 'shared'; it must be none, plain or registered"),
         ({"algorithm": "star"}, "all_reduce has no algorithm 'star'; there are: "),
         ({"collective": "all_to_all", "in_place": True}, "all_to_all cannot run in place"),
     ],

@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 from mpi4py import MPI
 
+import pycoll
 from pycoll import _core
 
 DTYPES = {
@@ -28,8 +29,21 @@ def ops_of(dtype: str) -> list[str]:
     return [op for op in _core.REDUCE_OPS if _core.supports(op, dtype)]
 
 
-def algorithms_of(collective: str) -> list[str]:
-    return [a.name for a in _core.algorithms() if a.collective == collective]
+def algorithms_of(collective: str, *, with_counts: bool = False) -> list[str]:
+    """Those that these ranks can use, wherever they are."""
+    return [
+        a.name
+        for a in _core.algorithms()
+        if a.collective == collective and (a.takes_counts or not with_counts) and _is_possible(a)
+    ]
+
+
+def _is_possible(algorithm: _core.Algorithm) -> bool:
+    try:
+        pycoll.world()._core.chosen(algorithm.collective, 0, "uint8", algorithm=algorithm.name)
+    except ValueError:
+        return False
+    return True
 
 
 def counts_for(size: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from mpi4py import MPI
 
 import pycoll
-from pycoll.topology import _run_length, find_topology, usable_cores
+from pycoll.topology import _run_length, find_topology, split_by_node, usable_cores
 
 
 def total(comm: pycoll.Communicator, value: int) -> int:
@@ -21,14 +22,16 @@ def test_rank_and_size_are_those_of_mpi(comm: pycoll.Communicator, mpi: MPI.Intr
     assert (comm.rank, comm.size) == (mpi.rank, mpi.size)
     assert (comm.local_rank, comm.local_size) == (mpi.rank, mpi.size)
     assert (comm.node, comm.node_count) == (0, 1)
-    assert comm.transport == "mpi"
+    alone = comm.size == 1 or os.environ.get("PYCOLL_SHARED_MEMORY") == "0"
+    assert comm.transport == ("mpi" if alone else "shared memory")
     assert comm.timeout > 0
     assert f"rank {comm.rank} of {comm.size}" in repr(comm)
 
 
 def test_topology(mpi: MPI.Intracomm) -> None:
     """All ranks are on one node; several are recognised if each but the last is as long."""
-    topology = find_topology(mpi)
+    with split_by_node(mpi) as local:
+        topology = find_topology(mpi, local)
     assert topology.ranks_per_node == 0
     assert topology.cores_per_node == len(set().union(*mpi.allgather(usable_cores())))
     assert topology.oversubscribed == (mpi.size > topology.cores_per_node)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from contributions import (
     DTYPES,
+    algorithms_of,
     bits,
     contributions,
     random_bits,
@@ -14,11 +15,6 @@ from contributions import (
 )
 
 import pycoll
-from pycoll import _core
-
-
-def algorithms_with_counts(collective: str) -> list[str]:
-    return [a.name for a in _core.algorithms() if a.collective == collective and a.takes_counts]
 
 
 def uneven_counts(size: int) -> list[list[int]]:
@@ -38,7 +34,7 @@ def own_part(counts: list[int], rank: int) -> slice:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16", "float32", "int64"])
-@pytest.mark.parametrize("algorithm", algorithms_with_counts("reduce_scatter"))
+@pytest.mark.parametrize("algorithm", algorithms_of("reduce_scatter", with_counts=True))
 def test_reduce_scatter_v(comm: pycoll.Communicator, algorithm: str, dtype: str) -> None:
     """Rank r gets counts[r] elements of the fold, in a new array, a given one, and in place."""
     for counts in uneven_counts(comm.size):
@@ -56,7 +52,7 @@ def test_reduce_scatter_v(comm: pycoll.Communicator, algorithm: str, dtype: str)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("algorithm", algorithms_with_counts("all_gather"))
+@pytest.mark.parametrize("algorithm", algorithms_of("all_gather", with_counts=True))
 def test_all_gather_v(comm: pycoll.Communicator, algorithm: str, dtype: str) -> None:
     """All ranks get all parts, in a new array, a given one, and in place."""
     for counts in uneven_counts(comm.size):
@@ -70,7 +66,7 @@ def test_all_gather_v(comm: pycoll.Communicator, algorithm: str, dtype: str) -> 
         assert bits(new) == bits(out) == bits(shared) == bits(whole), counts
 
 
-@pytest.mark.parametrize("algorithm", algorithms_with_counts("gather"))
+@pytest.mark.parametrize("algorithm", algorithms_of("gather", with_counts=True))
 def test_gather_v_and_back(comm: pycoll.Communicator, algorithm: str) -> None:
     """gather_v puts parts of any length together at any root; scatter_v hands them out again."""
     for number, counts in enumerate(uneven_counts(comm.size)):
@@ -87,7 +83,7 @@ def test_gather_v_and_back(comm: pycoll.Communicator, algorithm: str) -> None:
             assert gathered is None
 
 
-@pytest.mark.parametrize("algorithm", algorithms_with_counts("scatter"))
+@pytest.mark.parametrize("algorithm", algorithms_of("scatter", with_counts=True))
 def test_scatter_v(comm: pycoll.Communicator, algorithm: str) -> None:
     """Rank r gets counts[r] elements; the root may leave out the target, or be in place."""
     for number, counts in enumerate(uneven_counts(comm.size)):
@@ -106,7 +102,7 @@ def test_scatter_v(comm: pycoll.Communicator, algorithm: str) -> None:
         assert bits(out) == bits(whole[own]), (counts, root)
 
 
-@pytest.mark.parametrize("algorithm", algorithms_with_counts("all_to_all"))
+@pytest.mark.parametrize("algorithm", algorithms_of("all_to_all", with_counts=True))
 def test_all_to_all_v(comm: pycoll.Communicator, algorithm: str) -> None:
     """Random matrices of lengths, with empty rows, columns and diagonals."""
     size, rank = comm.size, comm.rank

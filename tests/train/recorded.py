@@ -44,6 +44,9 @@ class RecordedCommunicator:
         self.contents.append(array.copy())
         return RecordedWork(self, array)
 
+    def zeros(self, shape: int, dtype: Any) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
     def broadcast(self, array: np.ndarray, root: int = 0) -> np.ndarray:
         return array
 

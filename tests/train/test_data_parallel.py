@@ -23,8 +23,14 @@ def parameters(*sizes: int, dtypes: Sequence[str] = ()) -> Named:
     return named
 
 
+def zeros(count: int, like: np.ndarray) -> np.ndarray:
+    return np.zeros(count, like.dtype)
+
+
 def names(named: Named, bucket_bytes: int) -> list[list[str]]:
-    return [[name for name, _ in bucket.members] for bucket in fill_buckets(named, bucket_bytes)]
+    return [
+        [name for name, _ in bucket.members] for bucket in fill_buckets(named, bucket_bytes, zeros)
+    ]
 
 
 def test_buckets_are_filled_from_the_last_layer_on() -> None:
@@ -43,7 +49,7 @@ def test_a_gradient_larger_than_a_bucket_gets_its_own() -> None:
 
 def test_a_bucket_is_closed_where_the_dtype_changes() -> None:
     named = parameters(1, 1, 1, 1, dtypes=["float32", "float64", "float64", "float32"])
-    buckets = fill_buckets(named, 1000)
+    buckets = fill_buckets(named, 1000, zeros)
     assert [[name for name, _ in bucket.members] for bucket in buckets] == [
         ["p3"],
         ["p2", "p1"],
@@ -55,20 +61,20 @@ def test_a_bucket_is_closed_where_the_dtype_changes() -> None:
 def test_gradients_are_views_side_by_side() -> None:
     matrix = Parameter(np.zeros((2, 3)), np.zeros((2, 3)))
     vector = Parameter(np.zeros(2), np.zeros(2))
-    (bucket,) = fill_buckets([("vector", vector), ("matrix", matrix)], 1000)
+    (bucket,) = fill_buckets([("vector", vector), ("matrix", matrix)], 1000, zeros)
     matrix.grad[...] = [[1, 2, 3], [4, 5, 6]]
     vector.grad[...] = [7, 8]
     np.testing.assert_array_equal(bucket.flat, [1, 2, 3, 4, 5, 6, 7, 8])
 
 
 def test_no_parameters_no_buckets() -> None:
-    assert fill_buckets([], 16) == []
+    assert fill_buckets([], 16, zeros) == []
 
 
 @pytest.mark.parametrize("bucket_bytes", [0, -1])
 def test_wrong_bucket_sizes_are_refused(bucket_bytes: int) -> None:
     with pytest.raises(ValueError, match="bucket_bytes must be at least 1"):
-        fill_buckets(parameters(1), bucket_bytes)
+        fill_buckets(parameters(1), bucket_bytes, zeros)
 
 
 class Model(Layer):

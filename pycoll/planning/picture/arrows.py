@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from pycoll.planning.picture.lanes import runs
 from pycoll.planning.picture.layout import Layout
-from pycoll.planning.picture.palette import DASHES, FAINT_INK, INK, PAPER, colour
+from pycoll.planning.picture.palette import DASHES, FAINT_INK, INK, PAPER, SIGNAL, colour
 from pycoll.planning.picture.pieces import Piece, Pieces
 from pycoll.planning.picture.scene import Scene
-from pycoll.planning.picture.story import Message, Work
+from pycoll.planning.picture.story import Message, Signal, Work
 from pycoll.planning.picture.svg import Svg, text_width
 from pycoll.planning.quantities import format_bytes
 
@@ -27,7 +27,22 @@ def draw_messages(svg: Svg, scene: Scene, layout: Layout) -> None:
         _draw_message(svg, message, scene.pieces, layout)
 
 
-def _ends(message: Message, layout: Layout) -> tuple[float, float, float, float]:
+def draw_signals(svg: Svg, scene: Scene, layout: Layout) -> None:
+    """Draw a thin line for each signal, from when it is given to when the wait for it is over."""
+    for signal in scene.story.signals:
+        x1, y1, x2, y2 = _ends(signal, layout)
+        svg.line(
+            x1,
+            y1,
+            x2,
+            y2,
+            **SIGNAL,
+            tooltip=f"{signal.src} → {signal.dst}: signal, {signal.start * 1e6:.1f} to "
+            f"{signal.arrival * 1e6:.1f} µs",
+        )
+
+
+def _ends(message: Message | Signal, layout: Layout) -> tuple[float, float, float, float]:
     down = message.dst > message.src
     leaves = layout.lane_bottom(message.src) if down else layout.lane_top(message.src)
     arrives = layout.lane_top(message.dst) if down else layout.lane_bottom(message.dst)

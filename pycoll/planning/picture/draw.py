@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycoll.planning.picture.arrows import draw_labels, draw_messages, draw_work
+from pycoll.planning.picture.arrows import draw_labels, draw_messages, draw_signals, draw_work
 from pycoll.planning.picture.axis import draw_axis
 from pycoll.planning.picture.lanes import draw_lanes
 from pycoll.planning.picture.layout import Layout
@@ -21,6 +21,7 @@ def draw(plan: Plan) -> str:
     svg = Svg()
     title = draw_titles(svg, plan, scene.plan, layout)
     draw_axis(svg, layout)
+    draw_signals(svg, scene, layout)
     draw_messages(svg, scene, layout)
     draw_lanes(svg, scene, layout)
     draw_work(svg, scene, layout)

@@ -11,24 +11,42 @@ StepId = tuple[int, int]  # rank, number
 
 def partners(schedules: list[_core.Schedule]) -> dict[StepId, StepId]:
     """Return the receive of each send: the k-th send to a rank meets its k-th receive."""
-    receives: dict[tuple[int, int], list[StepId]] = defaultdict(list)
+    return _matched(schedules, ("send",), ("recv", "recv_reduce"))
+
+
+def waits_for(schedules: list[_core.Schedule]) -> dict[StepId, StepId]:
+    """Return the wait that each signal ends, in the same way."""
+    return _matched(schedules, ("signal",), ("wait",))
+
+
+def _matched(
+    schedules: list[_core.Schedule], there: tuple[str, ...], here: tuple[str, ...]
+) -> dict[StepId, StepId]:
+    channels: dict[tuple[int, int], list[StepId]] = defaultdict(list)
     for schedule in schedules:
         for number, step in enumerate(schedule.steps):
-            if step.kind in ("recv", "recv_reduce") and step.peer is not None:
-                receives[step.peer, schedule.rank].append((schedule.rank, number))
+            if step.kind in here and step.peer is not None:
+                channels[step.peer, schedule.rank].append((schedule.rank, number))
     meeting: dict[StepId, StepId] = {}
     for schedule in schedules:
         taken: dict[int, int] = defaultdict(int)
         for number, step in enumerate(schedule.steps):
-            if step.kind == "send" and step.peer is not None:
-                channel = receives[schedule.rank, step.peer]
+            if step.kind in there and step.peer is not None:
+                channel = channels[schedule.rank, step.peer]
                 meeting[schedule.rank, number] = channel[taken[step.peer]]
                 taken[step.peer] += 1
     return meeting
 
 
-def events_in_order(schedules: list[_core.Schedule], meeting: dict[StepId, StepId]) -> list[StepId]:
-    """Return all steps but the receives, which are part of their sends, each after its causes."""
+def events_in_order(
+    schedules: list[_core.Schedule],
+    meeting: dict[StepId, StepId],
+    waits: dict[StepId, StepId],
+) -> list[StepId]:
+    """Return all steps but the receives, which are part of their sends, each after its causes.
+
+    A wait comes after its signal, too.
+    """
     event_of = {receive: send for send, receive in meeting.items()}
     pending: dict[StepId, int] = defaultdict(int)
     followers: dict[StepId, list[StepId]] = defaultdict(list)
@@ -39,6 +57,9 @@ def events_in_order(schedules: list[_core.Schedule], meeting: dict[StepId, StepI
             pending[event] += len(step.after)
             for before in step.after:
                 followers[schedule.rank, before].append(event)
+    for signal, wait in waits.items():
+        pending[wait] += 1
+        followers[signal].append(wait)
     order = [event for event, causes in pending.items() if causes == 0]
     for event in order:  # grows while it is walked
         ends = [event, meeting[event]] if event in meeting else [event]

@@ -31,7 +31,8 @@ class Layout:
         rows = max(scene.pieces.rows, 1)
         # Rows of 14 pixels have room for text; a lane of more than 56 would push others away.
         lane = min(max(14.0 * rows, 20.0), 56.0)
-        rounds = len({round(message.start * 1e9) for message in scene.story.messages})
+        moves = scene.story.messages + scene.story.signals
+        rounds = len({round(move.start * 1e9) for move in moves})
         return cls(
             ranks=scene.plan.ranks,
             rows=rows,

@@ -7,7 +7,7 @@ from typing import Any
 from pycoll.planning.model_words import model_in_words
 from pycoll.planning.picture.lanes import shade
 from pycoll.planning.picture.layout import AXIS, MARGIN, Layout
-from pycoll.planning.picture.palette import DASHES, FAINT_INK, INK, PAPER, colour, tint
+from pycoll.planning.picture.palette import DASHES, FAINT_INK, INK, PAPER, SIGNAL, colour, tint
 from pycoll.planning.picture.pieces import Pieces
 from pycoll.planning.picture.scene import Scene
 from pycoll.planning.picture.svg import Svg, text_width
@@ -68,7 +68,7 @@ def draw_legend(svg: Svg, scene: Scene, layout: Layout) -> float:
     if scene.pieces.folds and scene.story.messages:
         legend.new_line()
         _name_shades(legend, scene)
-    if scene.story.messages:
+    if scene.story.messages or scene.story.signals:
         legend.new_line()
         _name_signs(legend, scene)
     legend.new_line()
@@ -101,13 +101,29 @@ def _name_shades(legend: _Legend, scene: Scene) -> None:
     legend.swatch("those of all: the result", fill=sample)
 
 
+def _arrow_in_words(kinds: set[bool]) -> str:
+    if kinds == {True}:
+        return "message, from its start to its arrival"
+    straight = "read or written straight in a peer's memory"
+    return straight if kinds == {False} else f"message, or {straight}"
+
+
 def _name_signs(legend: _Legend, scene: Scene) -> None:
-    x, y = legend.x, legend.y
-    legend.svg.line(x, y - 6, x + 14, y + 3, stroke=INK, stroke_width=2)
-    legend.svg.polygon([(x + 19, y + 6), (x + 10.5, y + 4.5), (x + 14, y - 1)], fill=INK)
-    legend.x += 26
-    legend.words("message, from its start to its arrival")
-    if scene.pieces.folds:
+    y = legend.y
+    if scene.story.messages:
+        x = legend.x
+        legend.svg.line(x, y - 6, x + 14, y + 3, stroke=INK, stroke_width=2)
+        legend.svg.polygon([(x + 19, y + 6), (x + 10.5, y + 4.5), (x + 14, y - 1)], fill=INK)
+        legend.x += 26
+        legend.words(_arrow_in_words({message.sent for message in scene.story.messages}))
+    if scene.story.signals:
+        legend.room(28 + text_width("signal, to the end of the wait for it", SIZE))
+        legend.svg.line(legend.x, legend.y, legend.x + 22, legend.y, **SIGNAL)
+        legend.x += 28
+        legend.words("signal, to the end of the wait for it")
+    if scene.pieces.folds and scene.story.messages:
+        legend.room(34 + text_width("with contributions still missing", SIZE))
+        y = legend.y
         legend.x += 6
         legend.svg.line(legend.x, y, legend.x + 22, y, stroke=INK, stroke_width=2, **DASHES)
         legend.x += 28

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from pycoll._core import Slice
-
 
 @dataclass(frozen=True)
 class Run:
@@ -44,10 +42,6 @@ class Memory:
                 behind.append((start + skip, run.part(skip, run.count - skip)))
         starts = accumulate((run.count for run in runs[:-1]), initial=offset)
         self._buffers[buffer] = [*before, *zip(starts, runs, strict=True), *behind]
-
-    def read_slice(self, place: Slice) -> list[Run]:
-        """Return the runs in a slice; all of it must have been written."""
-        return self.read(place.buffer, place.offset, place.count)
 
     def read(self, buffer: str, offset: int, count: int) -> list[Run]:
         """Return the runs in some elements; all of them must have been written."""

@@ -9,6 +9,7 @@ FAINT_INK = "#6b7280"
 GRID = "#e5e7eb"
 PAPER = "#ffffff"
 LANE = "#f3f4f6"
+SIGNAL = {"stroke": "#9aa1ad", "stroke_width": 0.8, "stroke_dasharray": "2 2"}
 DASHES = {"stroke_dasharray": "6 2.5"}
 
 

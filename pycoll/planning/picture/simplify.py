@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycoll.planning.picture.scene import Scene
-from pycoll.planning.plans import Plan, plan
+from pycoll.planning.plans import REACH, Plan, plan
 
 MOST_RANKS = 32
 # How an algorithm pipelines shows with some chunks as well as with all; more arrows than these are
@@ -55,5 +55,6 @@ def _with_chunk(wanted: Plan, chunk: int) -> Plan:
         root=wanted.root,
         chunk_bytes=chunk_bytes,
         in_place=wanted.in_place,
+        memory=next(memory for memory, reach in REACH.items() if reach == wanted.reach),
         model=wanted.model,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pycoll.planning.picture.events import StepId, events_in_order, partners
+from pycoll import _core
+from pycoll.planning.picture.events import StepId, events_in_order, partners, waits_for
 from pycoll.planning.picture.memory import Memory, Run, fold
 from pycoll.planning.plans import Plan
 
@@ -13,7 +14,11 @@ ROOTED = frozenset({"reduce", "broadcast", "gather", "scatter"})
 
 @dataclass(frozen=True)
 class Message:
-    """What one rank sends another; times in seconds from the start of the call."""
+    """What goes from one rank to another; times in seconds from the start of the call.
+
+    ``sent`` says whether it is a message. If not, one of the ranks, or a third one, reads or writes
+    it straight in the memory of others.
+    """
 
     src: int
     dst: int
@@ -21,6 +26,17 @@ class Message:
     arrival: float
     runs: list[Run]
     bytes: int
+    sent: bool = True
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One rank tells another that something is done."""
+
+    src: int
+    dst: int
+    start: float
+    arrival: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,7 @@ class Story:
     """
 
     messages: list[Message] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
     work: list[Work] = field(default_factory=list)
     holdings: list[Holding] = field(default_factory=list)
     results: list[list[Run]] = field(default_factory=list)
@@ -61,17 +78,39 @@ def tell(plan: Plan) -> Story:
     """Run the schedules of a proven plan symbolically."""
     execution = _Barrier(plan) if plan.collective == "barrier" else _Execution(plan)
     meeting = partners(plan.schedules)
-    for event in events_in_order(plan.schedules, meeting):
+    waits = waits_for(plan.schedules)
+    signals = {wait: signal for signal, wait in waits.items()}
+    for event in events_in_order(plan.schedules, meeting, waits):
         if event in meeting:
             execution.pass_message(event, meeting[event])
+        elif event in waits:
+            execution.signal(event)
+        elif event in signals:
+            execution.wait(event, signals[event])
         else:
             execution.work(event)
     story = execution.story
+    story.signals += _first_meeting(plan)
     story.results = [execution.result(rank) for rank in range(plan.ranks)]
     story.messages.sort(key=lambda message: message.start)
+    story.signals.sort(key=lambda signal: signal.start)
     story.work.sort(key=lambda work: work.start)
     story.holdings.sort(key=lambda holding: holding.time)
     return story
+
+
+def _first_meeting(plan: Plan) -> list[Signal]:
+    """Return the signals by which the ranks of each node meet before the schedules start."""
+    if not plan.schedules[0].meets_first:
+        return []
+    starts = [start for steps in plan.price.timeline for start, _ in steps]
+    nodes = plan.requests[0].nodes or [0] * plan.ranks
+    return [
+        Signal(src, dst, 0.0, min(starts))
+        for src in range(plan.ranks)
+        for dst in range(plan.ranks)
+        if starts and src != dst and nodes[src] == nodes[dst]
+    ]
 
 
 class _Execution:
@@ -87,19 +126,13 @@ class _Execution:
             if request.input_count == 0:
                 continue
             own = [Run(frozenset({rank}), 0, request.input_count)]
-            buffer, offset = "input", 0
-            if self._shares_memory(rank) and plan.collective in ("all_gather", "gather"):
-                buffer, offset = "output", rank * plan.count
-            elif self._shares_memory(rank) and plan.collective not in ("reduce_scatter", "scatter"):
-                buffer = "output"
+            buffer, offset = self._place(rank, "input", 0)
             self._memory[rank].write(buffer, offset, own)
             self.story.holdings.append(Holding(rank, 0.0, own))
 
     def result(self, rank: int) -> list[Run]:
         """Return what is in a rank's output."""
-        buffer, offset = "output", 0
-        if self._shares_memory(rank) and self._plan.collective in ("reduce_scatter", "scatter"):
-            buffer, offset = "input", rank * self._plan.count
+        buffer, offset = self._place(rank, "output", 0)
         count = self._plan.requests[rank].output_count
         return self._memory[rank].read(buffer, offset, count)
 
@@ -108,15 +141,39 @@ class _Execution:
         rank, number = at
         step = self._steps[rank][number]
         start, end = self._timeline[rank][number]
-        runs = fold([self._memory[rank].read_slice(src) for src in step.srcs])
-        kind = "fold" if step.kind == "reduce" else "copy"
-        self.story.work.append(Work(kind, rank, start, end, runs))
+        read = [self._read(rank, src) for src in step.srcs]
+        runs = fold(read)
+        assert step.dst is not None, "copies and folds write"
+        target = rank if step.dst.owner is None else step.dst.owner
+        if step.kind == "copy":
+            # Who carries it out may be neither of the two.
+            source = rank if step.srcs[0].owner is None else step.srcs[0].owner
+            if source == target:
+                self.story.work.append(Work("copy", rank, start, end, runs))
+            else:
+                self._move(source, target, start, end, runs)
+        else:
+            for src, part in zip(step.srcs, read, strict=True):
+                if src.owner not in (None, rank):
+                    self._move(src.owner, rank, start, end, part)
+            self.story.work.append(Work("fold", rank, start, end, runs))
+            if target != rank:
+                self._move(rank, target, end, end, runs)
         self._write(at, runs, end)
+
+    def signal(self, at: StepId) -> None:
+        """Run a signal."""
+
+    def wait(self, at: StepId, signal: StepId) -> None:
+        """Run a wait for a signal."""
+        _, start = self._timeline[signal[0]][signal[1]]
+        _, end = self._timeline[at[0]][at[1]]
+        self.story.signals.append(Signal(signal[0], at[0], start, end))
 
     def pass_message(self, send: StepId, receive: StepId) -> None:
         """Run both ends of a message."""
         sender, number = send
-        sent = self._memory[sender].read_slice(self._steps[sender][number].srcs[0])
+        sent = self._read(sender, self._steps[sender][number].srcs[0])
         self._add_message(send, receive, sent)
         rank, number = receive
         step = self._steps[rank][number]
@@ -124,7 +181,7 @@ class _Execution:
         if step.kind == "recv":
             self._write(receive, sent, end)
             return
-        folded = fold([self._memory[rank].read_slice(step.srcs[0]), sent])
+        folded = fold([self._read(rank, step.srcs[0]), sent])
         _, arrival = self._timeline[sender][send[1]]
         self.story.work.append(Work("fold", rank, arrival, end, folded))
         self._write(receive, folded, end)
@@ -134,12 +191,35 @@ class _Execution:
         plan = self._plan
         return plan.in_place and (plan.collective not in ROOTED or rank == plan.root)
 
+    def _place(self, rank: int, buffer: str, offset: int) -> tuple[str, int]:
+        """Return where something in a rank's buffer lies, which may be part of another one."""
+        if not self._shares_memory(rank):
+            return buffer, offset
+        collective, own_block = self._plan.collective, rank * self._plan.count
+        if collective in ("reduce_scatter", "scatter"):
+            return ("input", own_block + offset) if buffer == "output" else (buffer, offset)
+        if buffer != "input":
+            return buffer, offset
+        return "output", offset + (own_block if collective in ("all_gather", "gather") else 0)
+
+    def _read(self, rank: int, place: _core.Slice) -> list[Run]:
+        owner = rank if place.owner is None else place.owner
+        return self._memory[owner].read(
+            *self._place(owner, place.buffer, place.offset), place.count
+        )
+
     def _write(self, at: StepId, runs: list[Run], time: float) -> None:
         rank, number = at
         dst = self._steps[rank][number].dst
-        assert dst is not None, "only sends write nothing"
-        self._memory[rank].write(dst.buffer, dst.offset, runs)
-        self.story.holdings.append(Holding(rank, time, runs))
+        assert dst is not None, "only sends and signals write nothing"
+        owner = rank if dst.owner is None else dst.owner
+        self._memory[owner].write(*self._place(owner, dst.buffer, dst.offset), runs)
+        self.story.holdings.append(Holding(owner, time, runs))
+
+    def _move(self, src: int, dst: int, start: float, end: float, runs: list[Run]) -> None:
+        """Note that something goes from one rank's memory to another's."""
+        size = sum(run.count for run in runs) * self._plan.element_size
+        self.story.messages.append(Message(src, dst, start, end, runs, size, sent=False))
 
     def _add_message(self, send: StepId, receive: StepId, runs: list[Run]) -> None:
         sender, number = send
@@ -169,6 +249,16 @@ class _Barrier(_Execution):
         rank, number = receive
         _, end = self._timeline[rank][number]
         self.story.holdings.append(Holding(rank, end, _arrivals(heard)))
+
+    def signal(self, at: StepId) -> None:
+        self._heard[at] = self._knows(at)
+
+    def wait(self, at: StepId, signal: StepId) -> None:
+        super().wait(at, signal)
+        heard = self._heard[signal]
+        self._heard[at] = self._knows(at) | heard
+        _, end = self._timeline[at[0]][at[1]]
+        self.story.holdings.append(Holding(at[0], end, _arrivals(heard)))
 
     def _knows(self, at: StepId) -> frozenset[int]:
         """Return whom a rank has heard of when it comes to a step."""

@@ -31,13 +31,14 @@ def draw_titles(svg: Svg, plan: Plan, drawn: Plan, layout: Layout) -> str:
     svg.text(MARGIN, 34, title, 19, fill=INK, font_weight="bold")
     svg.text(MARGIN, 56, PURPOSES[plan.collective], 13, fill=INK)
     lines = [f"Cost: {plan.description.cost}.  Source: {plan.description.source}."]
+    moved = "messages" if plan.price.messages else "pieces"
     if drawn.chunk != plan.chunk:
         lines.append(
-            f"Drawn with messages of up to {_longest(drawn)}, which would take "
+            f"Drawn with {moved} of up to {_longest(drawn)}, which would take "
             f"{format_seconds(drawn.price.seconds)}; the plan cuts them into {_chunks(plan)}."
         )
     elif plan.chunk:
-        lines.append(f"Messages are cut into {_chunks(plan)}.")
+        lines.append(f"{moved.capitalize()} are cut into {_chunks(plan)}.")
     for number, line in enumerate(lines):
         # A long line is set smaller rather than cut off.
         room = layout.width - 2 * MARGIN
@@ -52,5 +53,5 @@ def _chunks(plan: Plan) -> str:
 
 def _longest(plan: Plan) -> str:
     steps = (step for schedule in plan.schedules for step in schedule.steps)
-    elements = max(step.srcs[0].count for step in steps if step.kind == "send")
+    elements = max((step.srcs[0].count for step in steps if step.srcs), default=0)
     return format_bytes(elements * plan.element_size)

@@ -6,12 +6,14 @@ Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parall
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from pycoll.train.array_module import array_module_of
+from pycoll.train.array_module import Array
 from pycoll.train.layers.parameter import Parameter
 
 Named = tuple[str, Parameter]
+Zeros: TypeAlias = Callable[[int, Array], Array]
 
 
 class Bucket:
@@ -21,6 +23,9 @@ class Bucket:
     ----------
     members : sequence of (str, Parameter)
         Of one dtype; at least one.
+    zeros : callable
+        Makes the buffer: ``zeros(count, like)`` returns a 1-D array of zeros of the kind and dtype
+        of the array ``like``.
 
     Attributes
     ----------
@@ -28,11 +33,11 @@ class Bucket:
         The gradients, 1-D, in the order of ``members``.
     """
 
-    def __init__(self, members: Sequence[Named]) -> None:
+    def __init__(self, members: Sequence[Named], zeros: Zeros) -> None:
         self.members = list(members)
         first = self.members[0][1].data
         total = sum(parameter.data.size for _, parameter in self.members)
-        self.flat = array_module_of(first).zeros(total, dtype=first.dtype)
+        self.flat = zeros(total, first)
         offset = 0
         for _, parameter in self.members:
             end = offset + parameter.data.size
@@ -45,7 +50,7 @@ class Bucket:
         return all(parameter.complete for _, parameter in self.members)
 
 
-def fill_buckets(parameters: Sequence[Named], bucket_bytes: int) -> list[Bucket]:
+def fill_buckets(parameters: Sequence[Named], bucket_bytes: int, zeros: Zeros) -> list[Bucket]:
     """Put gradients into buckets in the order in which a backward pass completes them.
 
     Parameters
@@ -55,6 +60,8 @@ def fill_buckets(parameters: Sequence[Named], bucket_bytes: int) -> list[Bucket]
     bucket_bytes : int
         A bucket is closed before it would grow beyond this size; a single larger gradient gets a
         bucket of its own. It is also closed where the dtype changes.
+    zeros : callable
+        As for `Bucket`.
     """
     if bucket_bytes < 1:
         raise ValueError(f"bucket_bytes must be at least 1, not {bucket_bytes}")
@@ -68,4 +75,4 @@ def fill_buckets(parameters: Sequence[Named], bucket_bytes: int) -> list[Bucket]
             filled = 0
         groups[-1].append((name, parameter))
         filled += data.nbytes
-    return [Bucket(group) for group in groups]
+    return [Bucket(group, zeros) for group in groups]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pycoll.train.data_parallel.bucket import fill_buckets
-from pycoll.train.data_parallel.host_copy import SumInFlight, broadcast_in_place
+from pycoll.train.data_parallel.host_copy import SumInFlight, broadcast_in_place, shared_zeros
 from pycoll.train.layers.layer import Layer
 from pycoll.train.layers.parameter import GradientError
 
@@ -59,7 +60,7 @@ class DataParallel:
         parameters = model.named_parameters()
         for _, parameter in parameters:
             broadcast_in_place(comm, parameter.data)
-        self.buckets = fill_buckets(parameters, bucket_bytes)
+        self.buckets = fill_buckets(parameters, bucket_bytes, partial(shared_zeros, comm))
         self._sums: list[SumInFlight] = []
         for _, parameter in parameters:
             parameter.on_complete = self._launch_complete_buckets

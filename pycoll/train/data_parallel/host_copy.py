@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pycoll.train.array_module import Array, array_module_of, as_numpy
 
 if TYPE_CHECKING:
@@ -25,6 +27,13 @@ class SumInFlight:
         """Wait until the array holds the sum."""
         self._work.wait()
         _copy_back(self._host, self._array)
+
+
+def shared_zeros(comm: Communicator, count: int, like: Array) -> Array:
+    """Return a 1-D array of zeros like ``like``; in host memory it is one that all ranks see."""
+    if isinstance(like, np.ndarray):
+        return comm.zeros(count, like.dtype)
+    return array_module_of(like).zeros(count, dtype=like.dtype)
 
 
 def broadcast_in_place(comm: Communicator, array: Array) -> None:

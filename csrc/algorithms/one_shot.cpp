@@ -1,0 +1,160 @@
+// One shot: every rank puts what it contributes where all ranks of its node see it, and once all
+// have, takes from there what it needs.
+//
+// Cost: N/p to N copied in, one round of signals, N (all_reduce: (p-1) N folded) taken out. Nobody
+// waits at the end: as all have signalled all, everybody knows that the others are at most one call
+// behind, and the stages of two calls in a row are not the same.
+// Source: the one-shot all-reduce of NVIDIA's TensorRT-LLM and vLLM (custom all-reduce), and the
+// shared-memory collectives of Graham and Shipman 2008, MPI Support for Multi-core Architectures,
+// EuroPVM/MPI, section 3, there with flags in place of counted signals.
+#include <array>
+#include <vector>
+
+#include "algorithms/families.hpp"
+#include "algorithms/shared_fold.hpp"
+#include "schedule/builder.hpp"
+
+namespace pycoll {
+namespace {
+
+Slice whole(Buffer buffer, std::uint64_t count) { return {buffer, 0, count}; }
+
+/// The ranks that put something, and all meet.
+void put_and_meet(ScheduleBuilder& builder, std::uint64_t count) {
+    builder.use_stage(count);
+    builder.copy(whole(Buffer::stage, count), whole(Buffer::input, count));
+    builder.meet();
+}
+
+/// Folds the contributions of all ranks, each at `contribution` in its stage.
+void fold_stages(ScheduleBuilder& builder, const Request& request, Slice dst, Slice contribution) {
+    std::vector<Slice> srcs;
+    for (int rank = 0; rank < request.size; ++rank) srcs.push_back(contribution.of(rank));
+    fold_all(builder, dst, srcs);
+}
+
+Schedule all_reduce(const Request& request) {
+    ScheduleBuilder builder(request);
+    put_and_meet(builder, request.count);
+    fold_stages(builder, request, whole(Buffer::output, request.count),
+                whole(Buffer::stage, request.count));
+    return std::move(builder).build();
+}
+
+Schedule reduce(const Request& request) {
+    ScheduleBuilder builder(request);
+    put_and_meet(builder, request.count);
+    if (request.is_root()) {
+        fold_stages(builder, request, whole(Buffer::output, request.count),
+                    whole(Buffer::stage, request.count));
+    }
+    return std::move(builder).build();
+}
+
+Schedule broadcast(const Request& request) {
+    ScheduleBuilder builder(request);
+    put_and_meet(builder, request.is_root() ? request.count : 0);
+    const Slice output = whole(Buffer::output, request.count);
+    if (request.is_root()) {
+        builder.copy(output, whole(Buffer::input, request.count));
+    } else {
+        builder.copy(output, whole(Buffer::stage, request.count).of(request.root));
+    }
+    return std::move(builder).build();
+}
+
+Schedule reduce_scatter(const Request& request) {
+    ScheduleBuilder builder(request);
+    const Blocks blocks = request.blocks();
+    put_and_meet(builder, blocks.total());
+    fold_stages(builder, request, whole(Buffer::output, blocks.count(request.rank)),
+                blocks.in(Buffer::stage, request.rank));
+    return std::move(builder).build();
+}
+
+Schedule all_gather(const Request& request) {
+    ScheduleBuilder builder(request);
+    const Blocks blocks = request.blocks();
+    put_and_meet(builder, blocks.count(request.rank));
+    for (int rank = 0; rank < request.size; ++rank) {
+        const Slice source = rank == request.rank
+                                 ? whole(Buffer::input, blocks.count(rank))
+                                 : whole(Buffer::stage, blocks.count(rank)).of(rank);
+        builder.copy(blocks.in(Buffer::output, rank), source);
+    }
+    return std::move(builder).build();
+}
+
+Schedule gather(const Request& request) {
+    ScheduleBuilder builder(request);
+    const Blocks blocks = request.blocks();
+    put_and_meet(builder, request.is_root() ? 0 : blocks.count(request.rank));
+    if (!request.is_root()) return std::move(builder).build();
+    for (int rank = 0; rank < request.size; ++rank) {
+        const Slice source = rank == request.rank
+                                 ? whole(Buffer::input, blocks.count(rank))
+                                 : whole(Buffer::stage, blocks.count(rank)).of(rank);
+        builder.copy(blocks.in(Buffer::output, rank), source);
+    }
+    return std::move(builder).build();
+}
+
+Schedule scatter(const Request& request) {
+    ScheduleBuilder builder(request);
+    const Blocks blocks = request.blocks();
+    put_and_meet(builder, request.is_root() ? blocks.total() : 0);
+    const Slice own = request.is_root() ? blocks.in(Buffer::input, request.rank)
+                                        : blocks.in(Buffer::stage, request.rank).of(request.root);
+    builder.copy(whole(Buffer::output, blocks.count(request.rank)), own);
+    return std::move(builder).build();
+}
+
+Schedule all_to_all(const Request& request) {
+    ScheduleBuilder builder(request);
+    const Blocks blocks = request.blocks();
+    put_and_meet(builder, blocks.total());
+    for (int rank = 0; rank < request.size; ++rank) {
+        const Slice source = rank == request.rank ? blocks.in(Buffer::input, rank)
+                                                  : blocks.in(Buffer::stage, request.rank).of(rank);
+        builder.copy(blocks.in(Buffer::output, rank), source);
+    }
+    return std::move(builder).build();
+}
+
+Schedule barrier(const Request& request) {
+    ScheduleBuilder builder(request);
+    builder.meet();
+    return std::move(builder).build();
+}
+
+constexpr std::string_view source = "Graham and Shipman 2008, section 3";
+
+constexpr Algorithm entry(Collective collective, std::string_view cost, bool takes_counts,
+                          Schedule (*build)(const Request&)) {
+    return {.collective = collective,
+            .name = "one_shot",
+            .cost = cost,
+            .source = source,
+            .takes_counts = takes_counts,
+            .pipelined = false,
+            .reach = Reach::stages,
+            .build = build};
+}
+
+constexpr std::array<Algorithm, 9> table = {{
+    entry(Collective::all_reduce, "sigma + N copied + (p-1) N gamma", false, all_reduce),
+    entry(Collective::reduce, "sigma + N copied + (p-1) N gamma", false, reduce),
+    entry(Collective::broadcast, "sigma + 2 N copied", false, broadcast),
+    entry(Collective::reduce_scatter, "sigma + N copied + (p-1)/p N gamma", true, reduce_scatter),
+    entry(Collective::all_gather, "sigma + N copied", true, all_gather),
+    entry(Collective::gather, "sigma + N copied", true, gather),
+    entry(Collective::scatter, "sigma + N copied", true, scatter),
+    entry(Collective::all_to_all, "sigma + 2 N/p copied", false, all_to_all),
+    entry(Collective::barrier, "sigma", false, barrier),
+}};
+
+}  // namespace
+
+std::span<const Algorithm> one_shot_algorithms() { return table; }
+
+}  // namespace pycoll

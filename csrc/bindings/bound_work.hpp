@@ -1,0 +1,52 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "bindings/arguments.hpp"
+#include "engine/communicator.hpp"
+
+namespace pycoll {
+
+using SharedCommunicator = std::shared_ptr<Communicator>;
+
+/// Lets other Python threads run, unless MPI cannot stand two threads: then the interpreter lock
+/// keeps them apart.
+class Unlocked {
+public:
+    explicit Unlocked(const Communicator& communicator) {
+        if (communicator.any_thread()) release_.emplace();
+    }
+
+private:
+    std::optional<pybind11::gil_scoped_release> release_;
+};
+
+/// A Work as Python sees it.
+struct BoundWork {
+    SharedCommunicator communicator;
+    Work work;
+
+    bool test() {
+        const Unlocked unlocked(*communicator);
+        return work.test();
+    }
+
+    void wait(pybind11::handle timeout) {
+        const auto limit =
+            naming(communicator->rank(), "wait", [&] { return timeout_argument(timeout); });
+        const Unlocked unlocked(*communicator);
+        work.wait(limit);
+    }
+};
+
+inline void require_open(const Communicator& communicator, const std::string& function) {
+    if (!communicator.closed()) return;
+    throw CollectiveError("rank " + std::to_string(communicator.rank()) + ": " + function +
+                          ": this communicator is closed; make a new one");
+}
+
+}  // namespace pycoll

@@ -1,0 +1,135 @@
+#include "transport/shared/heap.hpp"
+
+#include <algorithm>
+
+namespace pycoll {
+namespace {
+
+constexpr std::size_t page = 4096;
+
+std::size_t rounded_up(std::size_t bytes, std::size_t unit) {
+    return (bytes + unit - 1) / unit * unit;
+}
+
+}  // namespace
+
+SharedHeap& SharedHeap::instance() {
+    // Never destroyed: arrays may outlive everything else.
+    static SharedHeap& heap = *new SharedHeap();
+    return heap;
+}
+
+std::shared_ptr<std::byte> SharedHeap::allocate(std::size_t bytes) {
+    // Whole pages for whatever has some, so that they can be given back.
+    const std::size_t unit = bytes >= page ? page : alignment;
+    const std::size_t size = rounded_up(std::max<std::size_t>(bytes, 1), unit);
+    const std::lock_guard lock(mutex_);
+    std::byte* data = nullptr;
+    for (const auto& arena : arenas_) {
+        data = take(*arena, size);
+        if (data != nullptr) break;
+    }
+    if (data == nullptr) {
+        auto arena = std::make_unique<Arena>();
+        const std::size_t length = rounded_up(std::max(size, segment_bytes), page);
+        arena->segment = Segment::create(length);
+        arena->free.emplace(0, length);
+        data = take(*arena, size);
+        arenas_.push_back(std::move(arena));
+    }
+    used_.emplace(data, size);
+    return {data, [this](const std::byte* freed) { give_back(freed); }};
+}
+
+std::byte* SharedHeap::take(Arena& arena, std::size_t bytes) {
+    const std::size_t unit = bytes >= page ? page : alignment;
+    for (auto it = arena.free.begin(); it != arena.free.end(); ++it) {
+        const auto [offset, length] = *it;
+        const std::size_t start = rounded_up(offset, unit);
+        if (start + bytes > offset + length) continue;
+        arena.free.erase(it);
+        if (start > offset) arena.free.emplace(offset, start - offset);
+        if (const std::size_t left = offset + length - start - bytes; left > 0) {
+            arena.free.emplace(start + bytes, left);
+        }
+        count_as_used(arena, {start, bytes});
+        return arena.segment.data() + start;
+    }
+    return nullptr;
+}
+
+void SharedHeap::give_back(const std::byte* data) {
+    const std::lock_guard lock(mutex_);
+    const auto used = used_.find(data);
+    Extent extent{0, used->second};
+    used_.erase(used);
+    const auto owner = std::ranges::find_if(
+        arenas_, [&](const auto& arena) { return arena->segment.contains(data); });
+    Arena& arena = **owner;
+    extent.offset = static_cast<std::size_t>(data - arena.segment.data());
+    discard_idle(arena, extent);
+    auto next = arena.free.lower_bound(extent.offset);
+    if (next != arena.free.end() && extent.offset + extent.bytes == next->first) {
+        extent.bytes += next->second;
+        next = arena.free.erase(next);
+    }
+    if (next != arena.free.begin()) {
+        const auto previous = std::prev(next);
+        if (previous->first + previous->second == extent.offset) {
+            previous->second += extent.bytes;
+            return;
+        }
+    }
+    arena.free.emplace(extent.offset, extent.bytes);
+}
+
+/// Keeps what was just freed for the next allocation, unless much is kept already: a fresh page
+/// costs more to touch for the first time than to fold.
+void SharedHeap::discard_idle(Arena& arena, const Extent& extent) {
+    if (extent.bytes >= page && idle_bytes_ + extent.bytes > max_idle_bytes) {
+        arena.segment.discard(extent.offset, extent.bytes);
+    } else {
+        idle_bytes_ += extent.bytes;
+        arena.idle.emplace(extent.offset, extent.bytes);
+    }
+}
+
+/// Takes an extent out of what is idle, wherever parts of it are.
+void SharedHeap::count_as_used(Arena& arena, const Extent& extent) {
+    const std::size_t stop = extent.offset + extent.bytes;
+    auto it = arena.idle.lower_bound(extent.offset);
+    if (it != arena.idle.begin() && std::prev(it)->first + std::prev(it)->second > extent.offset) {
+        --it;
+    }
+    while (it != arena.idle.end() && it->first < stop) {
+        const std::size_t first = it->first;
+        const std::size_t last = first + it->second;
+        it = arena.idle.erase(it);
+        if (first < extent.offset) arena.idle.emplace(first, extent.offset - first);
+        if (last > stop) it = arena.idle.emplace(stop, last - stop).first;
+        idle_bytes_ -= std::min(last, stop) - std::max(first, extent.offset);
+    }
+}
+
+std::byte* SharedHeap::data(int descriptor) const {
+    const std::lock_guard lock(mutex_);
+    for (const auto& arena : arenas_) {
+        if (arena->segment.name().descriptor == descriptor) return arena->segment.data();
+    }
+    return nullptr;
+}
+
+std::optional<Location> SharedHeap::find(const void* data, std::size_t bytes) const {
+    const auto* const begin = static_cast<const std::byte*>(data);
+    const std::lock_guard lock(mutex_);
+    for (const auto& arena : arenas_) {
+        const Segment& segment = arena->segment;
+        if (!segment.contains(begin)) continue;
+        const auto offset = static_cast<std::size_t>(begin - segment.data());
+        if (bytes > segment.bytes() - offset) return std::nullopt;
+        return Location{segment.name(), offset};
+    }
+    return std::nullopt;
+}
+
+}  // namespace pycoll

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "transport/shared/segment.hpp"
+
+namespace pycoll {
+
+/// Where something lies in memory that other processes of the node can attach.
+struct Location {
+    SegmentName segment;
+    std::size_t offset = 0;
+};
+
+/// The registered memory of this process: what it hands out, every process of the node can see.
+///
+/// Blocks are cut from few large segments, which are kept until the process ends, since file
+/// descriptors are scarce and peers have the segments mapped. The physical memory of blocks that
+/// nobody uses is given back beyond `max_idle_bytes`. All members may be called from any thread.
+class SharedHeap {
+public:
+    static constexpr std::size_t alignment = 64;
+    /// Address space, not memory: pages are there once they are touched.
+    static constexpr std::size_t segment_bytes = std::size_t{256} << 20;
+    static constexpr std::size_t max_idle_bytes = std::size_t{64} << 20;
+
+    /// The one of this process.
+    static SharedHeap& instance();
+
+    SharedHeap() = default;
+    SharedHeap(const SharedHeap&) = delete;
+    SharedHeap& operator=(const SharedHeap&) = delete;
+
+    /// Memory that goes back to the heap with its last owner, whichever thread that is.
+    /// Throws std::system_error when there is no more.
+    [[nodiscard]] std::shared_ptr<std::byte> allocate(std::size_t bytes);
+
+    /// Where this process has the segment of that descriptor; null if it is not of this heap.
+    [[nodiscard]] std::byte* data(int descriptor) const;
+    /// Where the bytes lie, if all of them are in the heap.
+    [[nodiscard]] std::optional<Location> find(const void* data, std::size_t bytes) const;
+
+private:
+    struct Extent {
+        std::size_t offset;
+        std::size_t bytes;
+    };
+    struct Arena {
+        Segment segment;
+        /// By offset; neighbours are merged.
+        std::map<std::size_t, std::size_t> free;
+        /// Those parts of it, by offset, that have not been given back to the system.
+        std::map<std::size_t, std::size_t> idle;
+    };
+
+    void give_back(const std::byte* data);
+    [[nodiscard]] std::byte* take(Arena& arena, std::size_t bytes);
+    void discard_idle(Arena& arena, const Extent& extent);
+    void count_as_used(Arena& arena, const Extent& extent);
+
+    mutable std::mutex mutex_;
+    std::vector<std::unique_ptr<Arena>> arenas_;
+    /// Bytes of what is handed out.
+    std::map<const std::byte*, std::size_t> used_;
+    /// Of all arenas.
+    std::size_t idle_bytes_ = 0;
+};
+
+}  // namespace pycoll

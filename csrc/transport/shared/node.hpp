@@ -1,0 +1,140 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "transport/shared/heap.hpp"
+#include "transport/shared/segment.hpp"
+#include "transport/shared/signals.hpp"
+
+namespace pycoll {
+
+/// What the ranks of one node share for one communicator: signals, a stage for each rank, and a
+/// board on which each rank posts what it has come for.
+///
+/// One thread at a time may call in, but for the members that say otherwise.
+class SharedNode {
+public:
+    /// Bytes of a rank's stage: two areas for calls in which the ranks do not meet first (in two
+    /// calls in a row they use different ones), and one for calls in which they do.
+    static constexpr std::size_t slot_bytes = std::size_t{256} << 10;
+    static constexpr std::size_t stage_bytes = std::size_t{2} << 20;
+    /// Words of a post.
+    static constexpr std::size_t post_words = 8;
+    using Post = std::array<std::uint64_t, post_words>;
+
+    /// Bytes that `ranks` ranks need, in all.
+    [[nodiscard]] static std::size_t bytes(int ranks);
+
+    /// `memory` keeps what all ranks see, filled with zeros at the start. `processes` are the
+    /// ranks'.
+    SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<pid_t> processes);
+
+    [[nodiscard]] int rank() const { return rank_; }
+    [[nodiscard]] int size() const { return static_cast<int>(processes_.size()); }
+    [[nodiscard]] pid_t process(int peer) const { return processes_[at(peer)]; }
+
+    /// Signals, counted from the first one. A wait takes a signal. Peers that sleep are woken by
+    /// flush(), after the last of several signals.
+    void signal(int peer) { must_wake_ |= signals_.signal(peer); }
+    void flush() {
+        if (!must_wake_) return;
+        must_wake_ = false;
+        signals_.wake();
+    }
+    [[nodiscard]] bool has_signal(int peer) const {
+        return signals_.signals_from(peer) > taken_[at(peer)];
+    }
+    void take_signal(int peer) { ++taken_[at(peer)]; }
+
+    /// One array of a call.
+    struct Array {
+        /// Null if this rank passes none.
+        const void* data = nullptr;
+        std::size_t bytes = 0;
+    };
+    /// Starts the next call: what it is, and where this rank's arrays lie. Peers may read it once
+    /// they have this rank's first signal of the call. The first word of `what` counts calls.
+    void enter(const Post& what, const Array& input, const Array& output);
+    /// Has a peer posted the same as this rank? Only after its first signal. Costs nothing: a
+    /// number made of the post comes with the signal.
+    [[nodiscard]] bool is_same_call(int peer) const { return signals_.mark_of(peer) == mark_; }
+    /// What a rank has posted for the call that this rank is in. Only after its first signal.
+    [[nodiscard]] Post posted(int peer) const;
+    /// The last thing that a peer has posted, which may be changing; nothing at the start.
+    [[nodiscard]] std::optional<Post> last_seen(int peer) const;
+
+    /// Whether all arrays that a rank passes lie in registered memory. Only after its first signal.
+    [[nodiscard]] bool is_registered(int rank) const;
+    /// Where this process sees a peer's arrays; null for one that it does not pass. Only if they
+    /// are registered. Throws std::system_error when the memory cannot be attached.
+    struct Arrays {
+        std::byte* input = nullptr;
+        std::byte* output = nullptr;
+    };
+    [[nodiscard]] Arrays arrays(int peer);
+
+    /// A peer's stage, for the call that this rank is in.
+    [[nodiscard]] std::byte* stage(int peer, bool meets_first) const;
+
+    /// Signals that have arrived, from all peers together.
+    [[nodiscard]] std::uint64_t arrived() const { return signals_.arrived(); }
+    /// Takes the right to sleep until so many have. False if another thread has it. Then, without
+    /// holding up others that call in, sleep().
+    [[nodiscard]] bool prepare_sleep(std::uint64_t signals) {
+        if (asleep_.exchange(true, std::memory_order_acquire)) return false;
+        signals_.prepare_sleep(signals);
+        return true;
+    }
+    void sleep(std::chrono::nanoseconds longest) {
+        signals_.sleep(longest);
+        asleep_.store(false, std::memory_order_release);
+    }
+
+private:
+    static constexpr std::size_t location_words = 3;
+    static constexpr std::size_t card_words = post_words + 2 * location_words;
+    using Word = std::atomic<std::uint64_t>;
+    /// What a rank posts for one call.
+    struct alignas(NodeSignals::cache_line) Card {
+        std::array<Word, card_words> words;
+    };
+    /// Attached memory of a peer.
+    struct Attached {
+        int descriptor;
+        Segment segment;
+    };
+
+    static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
+    [[nodiscard]] std::array<std::uint64_t, location_words> place(const Array& array) const;
+    [[nodiscard]] Card& card(int rank, std::uint64_t call) const {
+        return cards_[at(rank) * 2 + call % 2];
+    }
+    [[nodiscard]] std::byte* locate(int peer, std::size_t first_word);
+
+    std::shared_ptr<std::byte> memory_;
+    int rank_;
+    std::vector<pid_t> processes_;
+    NodeSignals signals_;
+    Card* cards_;
+    std::byte* stages_;
+    std::atomic<bool> asleep_ = false;
+    bool must_wake_ = false;
+    /// Calls entered.
+    std::uint64_t calls_ = 0;
+    std::uint64_t mark_ = 0;
+    std::vector<std::uint64_t> taken_;
+    std::vector<std::vector<Attached>> attached_;
+};
+
+/// The memory of a SharedNode, made by one process and attached by the others.
+[[nodiscard]] std::shared_ptr<std::byte> data_of(std::shared_ptr<Segment> segment);
+
+}  // namespace pycoll

@@ -1,0 +1,73 @@
+#include "transport/shared/segment.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+
+namespace pycoll {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) {
+    throw std::system_error(errno, std::generic_category(), what);
+}
+
+std::byte* map(int descriptor, std::size_t bytes) {
+    void* const data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    if (data == MAP_FAILED) fail("cannot map " + std::to_string(bytes) + " bytes of shared memory");
+    return static_cast<std::byte*>(data);
+}
+
+}  // namespace
+
+Segment Segment::create(std::size_t bytes) {
+    Segment segment;
+    segment.descriptor_ = memfd_create("pycoll", MFD_CLOEXEC);
+    if (segment.descriptor_ < 0) fail("cannot create shared memory");
+    if (fchmod(segment.descriptor_, 0600) != 0 ||
+        ftruncate(segment.descriptor_, static_cast<off_t>(bytes)) != 0) {
+        fail("cannot create " + std::to_string(bytes) + " bytes of shared memory");
+    }
+    segment.data_ = map(segment.descriptor_, bytes);
+    segment.bytes_ = bytes;
+    return segment;
+}
+
+Segment Segment::attach(const SegmentName& name) {
+    const std::string path =
+        "/proc/" + std::to_string(name.owner) + "/fd/" + std::to_string(name.descriptor);
+    const int descriptor = open(path.c_str(), O_RDWR | O_CLOEXEC);
+    if (descriptor < 0) {
+        fail("cannot open the shared memory of process " + std::to_string(name.owner));
+    }
+    Segment segment;
+    segment.descriptor_ = descriptor;
+    segment.data_ = map(descriptor, name.bytes);
+    segment.bytes_ = name.bytes;
+    segment.close_name();
+    return segment;
+}
+
+Segment::~Segment() {
+    if (data_ != nullptr) munmap(data_, bytes_);
+    close_name();
+}
+
+void Segment::close_name() {
+    if (descriptor_ >= 0) close(descriptor_);
+    descriptor_ = -1;
+}
+
+void Segment::discard(std::size_t offset, std::size_t bytes) const {
+    // A hint: where it is not supported, the memory stays.
+    static_cast<void>(fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                static_cast<off_t>(offset), static_cast<off_t>(bytes)));
+}
+
+SegmentName Segment::name() const { return {getpid(), descriptor_, bytes_}; }
+
+}  // namespace pycoll

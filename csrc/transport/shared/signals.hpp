@@ -1,0 +1,90 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace pycoll {
+
+/// How the ranks of one node order their accesses to each other's memory: for every ordered pair of
+/// ranks a counter of signals, on a cache line of its own, and a doorbell by which those who sleep
+/// are woken. Lies in memory that all of them see (other processes or other threads); zeros are
+/// a valid start.
+///
+/// A signal releases what its sender wrote before; whoever has seen it counted may read that.
+class NodeSignals {
+public:
+    static constexpr std::size_t cache_line = 64;
+
+    /// Bytes that the counters of `ranks` ranks take.
+    [[nodiscard]] static std::size_t bytes(int ranks);
+
+    /// `memory` must be aligned to a cache line and outlive this.
+    NodeSignals(std::byte* memory, int rank, int ranks);
+
+    /// From now on signals say that this rank is in that call, which goes by `mark`.
+    void enter(std::uint64_t call, std::uint64_t mark) {
+        call_ = call;
+        mark_ = mark;
+    }
+    /// The mark of a peer that has sent its first signal of the call that this rank is in.
+    [[nodiscard]] std::uint64_t mark_of(int peer) const {
+        return line(peer, rank_).marks[call_ % 2].load(std::memory_order_relaxed);
+    }
+
+    /// Counts one more signal from this rank to `peer`. True if the peer sleeps and that is the
+    /// last one that it sleeps for: then wake(). By one thread at a time.
+    [[nodiscard]] bool signal(int peer);
+    /// Rings the doorbell. Who sleeps for more goes on sleeping; but mostly, ranks wait for the
+    /// same last one, and one system call wakes them all.
+    void wake();
+    /// How many signals `peer` has sent to this rank.
+    [[nodiscard]] std::uint64_t signals_from(int peer) const {
+        return line(peer, rank_).counter.load(std::memory_order_acquire);
+    }
+
+    /// How many signals this rank has got, from all peers together.
+    [[nodiscard]] std::uint64_t arrived() const { return all_signals_to(rank_); }
+    /// This rank is about to sleep until it has got so many, from all peers together: those that
+    /// had arrived before it looked for whom to wait, and one more of each. By one thread at a
+    /// time, up to sleep().
+    void prepare_sleep(std::uint64_t signals);
+    /// Sleeps until they have, or until the time is over.
+    void sleep(std::chrono::nanoseconds longest);
+
+private:
+    using Counter = std::atomic<std::uint64_t>;
+    struct alignas(cache_line) Line {
+        Counter counter;
+        /// By the parity of the call: whoever signals may be one call ahead, no more.
+        std::array<Counter, 2> marks;
+    };
+    struct alignas(cache_line) Doorbell {
+        /// What all sleep on: the futex call takes 32 bits.
+        std::atomic<std::uint32_t> rings;
+    };
+    static_assert(Counter::is_always_lock_free, "atomics must work between processes");
+
+    [[nodiscard]] Line& line(int from, int to) const {
+        return lines_[static_cast<std::size_t>(to) * static_cast<std::size_t>(ranks_) +
+                      static_cast<std::size_t>(from)];
+    }
+
+    [[nodiscard]] std::uint64_t all_signals_to(int rank) const;
+
+    /// The sum of all signals to a rank for which it sleeps; 0 while it is awake.
+    [[nodiscard]] Counter& awaited(int rank) const { return sleepers_[rank].counter; }
+
+    int rank_;
+    int ranks_;
+    std::uint64_t call_ = 0;
+    std::uint64_t mark_ = 0;
+    std::uint32_t seen_rings_ = 0;
+    Doorbell* doorbell_;
+    Line* sleepers_;
+    Line* lines_;
+};
+
+}  // namespace pycoll

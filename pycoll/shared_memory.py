@@ -1,0 +1,84 @@
+"""Memory that the ranks of one node share."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mpi4py import MPI
+
+from pycoll import _core
+
+#: Set to 0, ranks of one node talk through MPI, too.
+SWITCH = "PYCOLL_SHARED_MEMORY"
+
+
+@dataclass(frozen=True)
+class Node:
+    """What the ranks of a node share for one communicator.
+
+    Attributes
+    ----------
+    segment : Segment
+        Memory that all of them have attached.
+    ranks : list of int
+        Their numbers in the communicator.
+    processes : list of int
+        Their process numbers.
+    """
+
+    segment: _core.Segment
+    ranks: list[int]
+    processes: list[int]
+
+
+def share_node(comm: MPI.Intracomm, local: MPI.Intracomm) -> Node | None:
+    """Share memory among the ranks of a node. Collective over ``local``.
+
+    Returns
+    -------
+    Node or None
+        None where there is one rank only, where PYCOLL_SHARED_MEMORY is 0, and where the system
+        does not let the ranks share memory; then they talk through MPI.
+    """
+    # A rank that is alone on its node has stages, too: those of other nodes count on it.
+    wanted = comm.size > 1 and os.environ.get(SWITCH, "1") != "0"
+    if not local.allreduce(wanted, op=MPI.LAND):
+        return None
+    segment = None
+    if local.rank == 0:
+        with suppress(OSError):
+            segment = _core.Segment.create(local.size)
+    name = local.bcast(segment.name if segment is not None else None)
+    if name is None:
+        return None
+    if segment is None:
+        with suppress(OSError):  # another user's, or out of reach in a container
+            segment = _core.Segment.attach(*name)
+    attached = local.allreduce(segment is not None, op=MPI.LAND)
+    if not attached or segment is None:
+        return None
+    if local.rank == 0:
+        segment.close_name()
+    return Node(segment, local.allgather(comm.rank), local.allgather(os.getpid()))
+
+
+def empty(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a new array in registered memory; what it holds is undefined.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `numpy.empty` does, for a shape or dtype that makes no sense.
+    """
+    wanted = np.dtype(dtype)
+    if wanted.hasobject:
+        raise TypeError(f"'dtype' is {wanted}; objects cannot lie in shared memory")
+    # NumPy checks the shape, and its limits; the strides of nothing take no memory.
+    like = np.broadcast_to(np.empty((), wanted), shape)
+    memory = _core.allocate(like.nbytes)
+    return memory.view(wanted).reshape(like.shape) if like.size else np.empty(like.shape, wanted)

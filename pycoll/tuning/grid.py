@@ -1,0 +1,116 @@
+"""Measuring what auto chooses from, for some lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pycoll import _core
+from pycoll.communicator import Communicator
+from pycoll.planning.bandwidth import BLOCKWISE
+from pycoll.tuning.calls import DTYPE, MEASURED, Arrays, time_calls
+from pycoll.tuning.file import Measured
+
+#: Bytes of the vector, or of the blocks of all ranks.
+SIZES = (64, 4 << 10, 32 << 10, 256 << 10, 2 << 20)
+#: Seconds for all candidates of one length.
+BUDGET = 0.15
+
+
+@dataclass(frozen=True)
+class Point:
+    """Calls of one collective and length, by all candidates."""
+
+    collective: str
+    size: int
+    count: int
+    request: _core.Request
+
+
+def points(nodes: list[int], ranks: int) -> Iterator[Point]:
+    """Yield what is measured. ``nodes`` has each rank's, where there are several."""
+    element = _core.DTYPE_SIZES[DTYPE]
+    for collective in MEASURED:
+        for size in SIZES:
+            blocks = ranks if collective in BLOCKWISE else 1
+            if count := size // (element * blocks):
+                request = _core.Request(collective, rank=0, size=ranks, count=count, nodes=nodes)
+                yield Point(collective, size, count, request)
+
+
+def measure_point(
+    comm: Communicator, point: Point, model: _core.CostModel, reach: str
+) -> list[Measured]:
+    """Measure all candidates of a call. Collective.
+
+    Those that need the arrays of all ranks are measured on registered ones, the others on plain
+    ones: they gain nothing from where the arrays lie.
+    """
+    element = _core.DTYPE_SIZES[DTYPE]
+    needs = {
+        algorithm.name: algorithm.reach
+        for algorithm in _core.algorithms()
+        if algorithm.collective == point.collective
+    }
+    found = [
+        (name, chunk * element, "registered" if needs[name] == "arrays" else "plain")
+        for name, chunk, _ in _core.candidates(point.request, element, model, reach)
+    ]
+    arrays = {
+        memory: Arrays(comm, point.collective, point.count, registered=memory == "registered")
+        for memory in {memory for _, _, memory in found}
+    }
+    timings = time_calls(
+        [arrays[memory].call(name, chunk) for name, chunk, memory in found], comm._mpi, BUDGET
+    )
+    return [
+        Measured(
+            ranks=comm.size,
+            ranks_per_node=model.ranks_per_node,
+            cores_per_node=model.cores_per_node,
+            collective=point.collective,
+            dtype=DTYPE,
+            count=point.count,
+            memory=memory,
+            algorithm=name,
+            chunk_bytes=chunk,
+            seconds=timing.median,
+        )
+        for (name, chunk, memory), timing in zip(found, timings, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What auto chooses, and what was fastest.
+
+    Attributes
+    ----------
+    memory : str
+        Of the arrays.
+    auto, best : Measured
+    """
+
+    point: Point
+    memory: str
+    auto: Measured
+    best: Measured
+
+    @property
+    def ratio(self) -> float:
+        """Return the time of auto's choice over the least."""
+        return self.auto.seconds / self.best.seconds
+
+
+def judge(
+    point: Point, measured: list[Measured], model: _core.CostModel, reach: str
+) -> list[Verdict]:
+    """Return how well auto would have chosen with a model, for each kind of arrays there is."""
+    verdicts = []
+    kinds = {"plain": "stages", "registered": "arrays"} if reach == "arrays" else {"plain": reach}
+    for memory, seen in kinds.items():
+        able = [one for one in measured if memory == "registered" or one.memory == "plain"]
+        name, _ = _core.choose(point.request, _core.DTYPE_SIZES[DTYPE], model, reach=seen)
+        auto = next(one for one in able if one.algorithm == name)
+        verdicts.append(Verdict(point, memory, auto, min(able, key=lambda one: one.seconds)))
+    return verdicts

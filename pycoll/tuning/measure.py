@@ -1,0 +1,126 @@
+"""Measuring the costs of a machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+from mpi4py import MPI
+
+from pycoll import _core, shared_memory
+from pycoll.communicator import Communicator
+from pycoll.tuning.calls import Arrays, least_seconds
+from pycoll.tuning.fit import line_through
+
+# A message of 1 MiB is long enough to show the bandwidth, and short enough for a cache, as chunks
+# are.
+MESSAGE_SIZES = (8, 1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20)
+# Longer than the cache of a core, so that operands come from where other ranks' data come from.
+KERNEL_BYTES = 1 << 20
+# Rounds of signals in one call.
+ROUNDS = 64
+#: Seconds for one number: enough for least times that differ by a few percent from run to run.
+BUDGET = 0.25
+
+
+def measure_kernels() -> dict[str, float]:
+    """Return gamma and copy: per byte of the result. Not collective."""
+    out, left, right = (np.ones(KERNEL_BYTES // 4, np.float32) for _ in range(3))
+    calls = [partial(_core.fold, out, left, right), partial(_core.copy, out, left)]
+    fold, copy = least_seconds(calls, MPI.COMM_SELF, BUDGET)
+    return {"gamma": fold / KERNEL_BYTES, "copy": copy / KERNEL_BYTES}
+
+
+def measure_link(comm: Communicator, pair: tuple[int, int]) -> tuple[float, float]:
+    """Return alpha and beta of messages that two ranks exchange. Collective.
+
+    The others sleep meanwhile, as far as they can.
+    """
+    with _split(comm, pair) as two, _messages_only():
+        found = None
+        if two is not None:
+            with Communicator(two) as exchanging:
+                found = _exchange(exchanging)
+        comm.barrier()
+    line: tuple[float, float] = comm._mpi.bcast(found, root=pair[0])
+    return line
+
+
+def _exchange(comm: Communicator) -> tuple[float, float]:
+    times = []
+    for size in MESSAGE_SIZES:
+        both = np.zeros((2, size), np.uint8)
+        # In place nothing is copied: one message each way.
+        call = partial(comm.all_gather, both[comm.rank], both.reshape(-1), algorithm="ring")
+        times += least_seconds([call], comm._mpi, BUDGET / len(MESSAGE_SIZES))
+    return line_through(MESSAGE_SIZES, times)
+
+
+def measure_signal(comm: Communicator, pair: tuple[int, int]) -> float:
+    """Return the time of a round of signals between two ranks of a node. Collective."""
+    return _among(comm, pair, _round_of_signals)
+
+
+def measure_barrier(comm: Communicator, members: tuple[int, ...]) -> float:
+    """Return the time of a barrier between ranks of a node: a call, and a round. Collective."""
+    return _among(comm, members, _barrier)
+
+
+def _among(
+    comm: Communicator, members: tuple[int, ...], measure: Callable[[Communicator], float]
+) -> float:
+    """Measure among some ranks while the others sleep."""
+    with _split(comm, members) as some:
+        found = None
+        if some is not None:
+            with Communicator(some) as together:
+                found = measure(together)
+        comm.barrier()
+    seconds: float = comm._mpi.bcast(found, root=members[0])
+    return seconds
+
+
+def _round_of_signals(comm: Communicator) -> float:
+    # One element in each turn: nothing but the signals takes time.
+    once, often = (
+        Arrays(comm, "broadcast", count, registered=False).call("staged", chunk_bytes=4)
+        for count in (1, ROUNDS)
+    )
+    short, long = least_seconds([once, often], comm._mpi, BUDGET)
+    return max(long - short, 0.0) / (ROUNDS - 1)
+
+
+def _barrier(comm: Communicator) -> float:
+    [seconds] = least_seconds([comm.barrier], comm._mpi, BUDGET)
+    return seconds
+
+
+@contextmanager
+def _split(comm: Communicator, members: tuple[int, ...]) -> Iterator[MPI.Intracomm | None]:
+    """Make an MPI communicator of some ranks, for a while; None on the others."""
+    color = 0 if comm.rank in members else MPI.UNDEFINED
+    some = MPI.Intracomm(comm._mpi.Split(color, comm.rank))
+    if some == MPI.COMM_NULL:
+        yield None
+        return
+    try:
+        yield some
+    finally:
+        some.Free()
+
+
+@contextmanager
+def _messages_only() -> Iterator[None]:
+    """Let communicators that are made meanwhile talk by messages, inside a node, too."""
+    before = os.environ.get(shared_memory.SWITCH)
+    os.environ[shared_memory.SWITCH] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[shared_memory.SWITCH]
+        else:
+            os.environ[shared_memory.SWITCH] = before

@@ -1,0 +1,252 @@
+// Ranks that share a node's memory: wherever each of them keeps its arrays, and whatever came
+// before on the same stages, a call computes what a plain loop does.
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "algorithms/algorithms.hpp"
+#include "check.hpp"
+#include "engine_pauses.hpp"
+#include "engine_ranks.hpp"
+#include "engine_sample_call.hpp"
+#include "sanitized.hpp"
+
+namespace pycoll::test {
+namespace {
+
+/// Which ranks do something that is each rank's own business.
+enum class Who : std::uint8_t { nobody, all, every_other, all_but_one };
+
+constexpr std::array everybody = {Who::nobody, Who::all, Who::every_other, Who::all_but_one};
+
+bool is_among(Who who, int rank, int size) {
+    switch (who) {
+        case Who::nobody:
+            return false;
+        case Who::all:
+            return true;
+        case Who::every_other:
+            return rank % 2 == 0;
+        case Who::all_but_one:
+            return rank != size / 2;
+    }
+    return false;
+}
+
+/// A call, and who has its arrays where.
+struct Mixture {
+    SampleCall::Shape shape;
+    Who registered;
+    Who in_place;
+
+    [[nodiscard]] SampleCall of(int rank) const {
+        SampleCall::Shape own = shape;
+        own.registered = is_among(registered, rank, own.size);
+        own.in_place =
+            own.collective != Collective::all_to_all && is_among(in_place, rank, own.size);
+        return {own, rank};
+    }
+};
+
+/// Chunks of so few bytes that a call takes many rounds through the stages.
+constexpr std::uint64_t short_chunk = 64;
+
+std::vector<Mixture> mixtures(Collective collective, const std::string& algorithm, int size) {
+    std::vector<Mixture> all;
+    const auto ranks = static_cast<std::uint64_t>(size);
+    for (const std::uint64_t count : {std::uint64_t{0}, ranks - 1, std::uint64_t{301}}) {
+        for (const int root : {0, size - 1}) {
+            if (root > 0 && !rooted(collective)) continue;
+            for (const Who registered : everybody) {
+                for (const Who in_place : {Who::nobody, Who::all, Who::every_other}) {
+                    const auto number = static_cast<int>(all.size());
+                    const bool is_short = number % 2 == 0;
+                    all.push_back({{.collective = collective,
+                                    .size = size,
+                                    .count = collective == Collective::barrier ? 0 : count,
+                                    .root = root,
+                                    .dtype = number % 3 == 0 ? DType::u8 : DType::f32,
+                                    .algorithm = algorithm,
+                                    .chunk_bytes = is_short ? short_chunk : 0,
+                                    .seed = number},
+                                   registered,
+                                   in_place});
+                }
+            }
+        }
+    }
+    return all;
+}
+
+bool has_algorithm(Collective collective, std::string_view name) {
+    if (name == "auto") return true;
+    for (const Algorithm& algorithm : algorithms()) {
+        if (algorithm.collective == collective && algorithm.name == name) return true;
+    }
+    return false;
+}
+
+const Test mixed("shared memory: every mixture of registered and plain, in place and not", [] {
+    for (int size = 1; size <= 8; ++size) {
+        if (is_sanitized && size > 3) continue;
+        const Ranks ranks(size, {}, {}, {size});
+        on_ranks(size, [&](int rank) {
+            for (std::size_t c = 0; c < collective_names.size(); ++c) {
+                const auto collective = static_cast<Collective>(c);
+                for (const std::string name : {"auto", "one_shot", "staged", "direct"}) {
+                    if (!has_algorithm(collective, name)) continue;
+                    for (const Mixture& mixture : mixtures(collective, name, size)) {
+                        const SampleCall sample = mixture.of(rank);
+                        ranks[rank].run(sample.call());
+                        sample.check();
+                    }
+                }
+            }
+        });
+    }
+});
+
+/// Alike on all ranks, of which all have the same random numbers.
+Mixture random_mixture(std::mt19937& random, int size) {
+    constexpr std::array names = {"auto", "one_shot", "staged", "direct", "auto", "ring"};
+    constexpr std::array<std::uint64_t, 6> counts = {0, 1, 7, 100, 1000, 20'000};
+    Mixture mixture;
+    auto& shape = mixture.shape;
+    shape.collective = static_cast<Collective>(random() % collective_names.size());
+    shape.size = size;
+    shape.count = shape.collective == Collective::barrier ? 0 : counts[random() % counts.size()];
+    shape.root = static_cast<int>(random() % static_cast<unsigned>(size));
+    shape.dtype = random() % 2 == 0 ? DType::i32 : DType::u8;
+    shape.algorithm = names[random() % names.size()];
+    const bool fits = shape.algorithm != "one_shot" || shape.count <= 1000;
+    if (!fits || !has_algorithm(shape.collective, shape.algorithm)) shape.algorithm = "auto";
+    shape.chunk_bytes = random() % 2 == 0 ? 0 : 4096;
+    shape.seed = static_cast<int>(random() % 9);
+    mixture.registered = everybody[random() % everybody.size()];
+    mixture.in_place = everybody[random() % everybody.size()];
+    return mixture;
+}
+
+const Test in_a_row("shared memory: any call may follow any other on the same stages", [] {
+    for (const int size : {2, 3, 6}) {
+        const Ranks ranks(size, {}, {}, {size});
+        on_ranks(size, [&](int rank) {
+            std::mt19937 random(1);
+            for (int i = 0; i < (is_sanitized ? 60 : 600); ++i) {
+                const SampleCall sample = random_mixture(random, size).of(rank);
+                ranks[rank].run(sample.call());
+                sample.check();
+            }
+        });
+    }
+});
+
+const Test disturbed("shared memory: ranks that stop anywhere at any time change no result", [] {
+    constexpr int size = 4;
+    const Ranks ranks(size, {}, {}, {size});
+    Pauses pauses(1);
+    on_ranks(size, [&](int rank) {
+        const Pauses::Here here(pauses);
+        std::mt19937 random(2);
+        for (int i = 0; i < (is_sanitized ? 60 : 500); ++i) {
+            const SampleCall sample = random_mixture(random, size).of(rank);
+            ranks[rank].run(sample.call());
+            sample.check();
+        }
+    });
+});
+
+const Test longer_than_stages("shared memory: arrays that fill the stages several times", [] {
+    constexpr int size = 3;
+    const Ranks ranks(size, {}, {}, {size});
+    on_ranks(size, [&](int rank) {
+        for (std::size_t c = 0; c < collective_names.size(); ++c) {
+            const auto collective = static_cast<Collective>(c);
+            if (!has_algorithm(collective, "staged")) continue;
+            for (const std::uint64_t chunk_bytes : {std::uint64_t{0}, std::uint64_t{1} << 30}) {
+                const SampleCall sample({.collective = collective,
+                                         .size = size,
+                                         .count = 5 * SharedNode::stage_bytes / 4 / 8 + 1,
+                                         .root = 1,
+                                         .dtype = DType::i64,
+                                         .algorithm = "staged",
+                                         .chunk_bytes = chunk_bytes},
+                                        rank);
+                ranks[rank].run(sample.call());
+                sample.check();
+            }
+        }
+    });
+});
+
+const Test too_long_for_slots("shared memory: what does not fit a slot is refused on every rank",
+                              [] {
+                                  const Ranks ranks(2, {}, {}, {2});
+                                  for (int rank = 0; rank < 2; ++rank) {
+                                      SampleCall::Shape shape{.collective = Collective::all_reduce,
+                                                              .size = 2,
+                                                              .count = SharedNode::slot_bytes,
+                                                              .dtype = DType::u8,
+                                                              .algorithm = "one_shot"};
+                                      const SampleCall fits(shape, rank);
+                                      (void)ranks[rank].chosen(fits.call());
+                                      ++shape.count;
+                                      const SampleCall more(shape, rank);
+                                      check_throws<std::invalid_argument>(
+                                          [&] { ranks[rank].run(more.call()); },
+                                          "'one_shot' takes at most 262144 bytes");
+                                  }
+                              });
+
+const Test across_nodes("shared memory: algorithms of one node are refused on several", [] {
+    const Ranks ranks(3, {}, {}, {2, 1});
+    for (const std::string name : {"one_shot", "staged", "direct"}) {
+        const SampleCall sample(
+            {.collective = Collective::all_reduce, .size = 3, .count = 5, .algorithm = name}, 0);
+        check_throws<std::invalid_argument>([&] { ranks[0].run(sample.call()); },
+                                            "needs ranks that share memory");
+    }
+});
+
+/// An operation under way, with the memory it works on.
+struct Outstanding {
+    Work work;
+    std::shared_ptr<SampleCall> sample;
+};
+
+const Test in_flight("shared memory: many calls in flight on two communicators, in any order", [] {
+    constexpr int size = 4;
+    const std::array<Ranks, 2> ranks = {Ranks(size, {}, {}, {size}), Ranks(size, {}, {}, {size})};
+    on_ranks(size, [&](int rank) {
+        std::mt19937 order(static_cast<unsigned>(rank) + 100);
+        for (int round = 0; round < (is_sanitized ? 3 : 10); ++round) {
+            std::vector<Outstanding> all;
+            // Odd ranks start on the second communicator.
+            for (int turn = 0; turn < 2; ++turn) {
+                const auto number = static_cast<std::size_t>((rank + turn) % 2);
+                std::mt19937 random(static_cast<unsigned>(2 * round) +
+                                    static_cast<unsigned>(number));
+                for (int i = 0; i < 10; ++i) {
+                    const auto sample =
+                        std::make_shared<SampleCall>(random_mixture(random, size).of(rank));
+                    all.push_back({ranks[number][rank].start(sample->call(), sample), sample});
+                }
+            }
+            std::ranges::shuffle(all, order);
+            for (Outstanding& one : all) {
+                if (order() % 3 == 0) {
+                    while (!one.work.test()) std::this_thread::yield();
+                } else {
+                    one.work.wait();
+                }
+                one.sample->check();
+            }
+        }
+    });
+});
+
+}  // namespace
+}  // namespace pycoll::test

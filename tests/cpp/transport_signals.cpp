@@ -1,0 +1,121 @@
+// Signals between ranks of a node: counted, ordered, and nobody who sleeps for them is forgotten.
+
+#include <array>
+#include <chrono>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+#include "engine_ranks.hpp"
+#include "sanitized.hpp"
+#include "transport/shared/signals.hpp"
+
+namespace pycoll::test {
+namespace {
+
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+/// All ranks' signals over the same memory.
+struct Group {
+    explicit Group(int size) : memory(node_memory(size)) {
+        for (int rank = 0; rank < size; ++rank) ranks.emplace_back(memory.get(), rank, size);
+    }
+    NodeSignals& operator[](int rank) { return ranks[static_cast<std::size_t>(rank)]; }
+
+    std::shared_ptr<std::byte> memory;
+    std::vector<NodeSignals> ranks;
+};
+
+const Test counted("signals: every ordered pair of ranks has a count of its own", [] {
+    Group group(3);
+    for (int from = 0; from < 3; ++from) {
+        for (int to = 0; to < 3; ++to) {
+            for (int i = 0; i < 3 * from + to; ++i) {
+                check(!group[from].signal(to), "a peer that does not sleep must be woken");
+            }
+        }
+    }
+    for (int from = 0; from < 3; ++from) {
+        for (int to = 0; to < 3; ++to) {
+            check_equal(group[to].signals_from(from), static_cast<std::uint64_t>(3 * from + to));
+        }
+    }
+});
+
+const Test last_one_wakes("signals: only the last one that a rank sleeps for asks to wake it", [] {
+    Group group(3);
+    group[0].prepare_sleep(group[0].arrived() + 2);
+    check(!group[1].signal(0), "one of two");
+    check(group[2].signal(0), "the second of two");
+    group[0].sleep(seconds(60));  // over at once
+    check(!group[1].signal(0), "it is awake");
+});
+
+const Test too_late("signals: who has got all before falling asleep does not sleep", [] {
+    Group group(2);
+    const std::uint64_t seen = group[0].arrived();
+    static_cast<void>(group[1].signal(0));
+    group[0].prepare_sleep(seen + 1);
+    const auto start = Clock::now();
+    group[0].sleep(seconds(60));
+    check(Clock::now() - start < seconds(30), "slept for a signal that was there");
+});
+
+const Test times_out("signals: a sleep ends in time without signals, and is none afterwards", [] {
+    Group group(2);
+    group[0].prepare_sleep(group[0].arrived() + 1);
+    group[1].wake();  // for somebody else
+    group[0].sleep(std::chrono::microseconds(100));
+    check(!group[1].signal(0), "it is awake");
+});
+
+/// Rounds in which each rank signals all others and sleeps until all have signalled it, with
+/// random work in between; what was written before a signal is there after it.
+void meet_often(int size, int rounds) {
+    Group group(size);
+    // Plain memory: the signals alone order the accesses.
+    std::vector<int> written(static_cast<std::size_t>(size));
+    on_ranks(size, [&](int rank) {
+        std::mt19937 random(static_cast<unsigned>(rank));
+        NodeSignals& own = group[rank];
+        std::uint64_t meetings = 0;
+        const auto missing = [&] {
+            std::uint64_t count = 0;
+            for (int peer = 0; peer < size; ++peer) {
+                if (peer != rank && own.signals_from(peer) < meetings) ++count;
+            }
+            return count;
+        };
+        const auto meet = [&] {
+            ++meetings;
+            bool must_wake = false;
+            for (int k = 1; k < size; ++k) must_wake |= own.signal((rank + k) % size);
+            if (must_wake) own.wake();
+            while (true) {
+                const std::uint64_t arrived = own.arrived();
+                const std::uint64_t awaited = missing();
+                if (awaited == 0) return;
+                own.prepare_sleep(arrived + awaited);
+                const auto start = Clock::now();
+                own.sleep(seconds(20));
+                check(Clock::now() - start < seconds(10), "nobody woke a rank that slept");
+            }
+        };
+        for (int round = 0; round < rounds; ++round) {
+            written[static_cast<std::size_t>(rank)] = round;
+            for (volatile auto work = random() % 2000; work > 0;) work = work - 1;
+            meet();
+            for (const int value : written) check_equal(value, round, "what a peer wrote");
+            meet();
+        }
+    });
+}
+
+const Test never_lost("signals: no wake-up is lost in thousands of meetings", [] {
+    for (const int size : {2, 3, 4}) meet_often(size, is_sanitized ? 300 : 2000);
+});
+
+}  // namespace
+}  // namespace pycoll::test

@@ -1,0 +1,118 @@
+"""Ranks that share memory: what it takes, where it is switched off, and several nodes."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+from launching import Mpirun
+
+TESTS = Path(__file__).parent
+MIB = 2**20
+
+
+def run_all(mpirun: Mpirun, ranks: int, env: dict[str, str], *options: str) -> None:
+    folder = str(TESTS / "ranks")
+    done = mpirun(ranks, str(TESTS / "run_ranks.py"), folder, *options, env=env, timeout=200)
+    assert done.returncode == 0, f"{done.stdout[-12000:]}\n{done.stderr[-4000:]}"
+
+
+def test_switched_off(mpirun: Mpirun) -> None:
+    """With PYCOLL_SHARED_MEMORY=0, everything goes through MPI, and works."""
+    run_all(mpirun, 2, {"PYCOLL_SHARED_MEMORY": "0"})
+
+
+#: Of all tests on ranks, those that depend on nodes, not on how messages travel between them.
+BY_NODE = "hierarchical or auto or every_collective or any_order or two_communicators or rows"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ranks"), [("2x4", 8), ("3+5", 8), ("4x2", 8), ("1+7", 8), ("2+1", 3), ("1+1+1", 3)]
+)
+def test_several_nodes(mpirun: Mpirun, nodes: str, ranks: int) -> None:
+    """Ranks that take themselves for several nodes compute what NumPy does."""
+    run_all(mpirun, ranks, {"PYCOLL_NODES": nodes}, "-k", BY_NODE)
+
+
+def test_what_carries_the_data(mpirun: Mpirun) -> None:
+    """Said by the communicator, as far as there is a choice."""
+    program = textwrap.dedent(
+        """
+        import json
+        from mpi4py import MPI
+        import pycoll
+        comm = pycoll.world()
+        all_ranks = MPI.COMM_WORLD.gather(comm.transport)
+        if comm.rank == 0:
+            print(json.dumps(all_ranks))
+        """
+    )
+    for env, expected in (
+        ({}, ["shared memory"] * 3),
+        ({"PYCOLL_NODES": "1+2"}, ["mpi", *["shared memory, mpi between nodes"] * 2]),
+        ({"PYCOLL_SHARED_MEMORY": "0"}, ["mpi"] * 3),
+    ):
+        done = mpirun(3, "-c", program, env=env, timeout=60)
+        assert json.loads(done.stdout) == expected, done.stderr
+
+
+MEMORY = textwrap.dedent(
+    """
+    import json
+    import numpy as np
+    from mpi4py import MPI
+    import pycoll
+
+    def status(name):
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+    comm = pycoll.world()
+    array = np.ones(256 * 2**20 // 4, np.float32)
+    out = np.zeros_like(array)
+    comm.barrier()
+    before = status("VmRSS")
+    comm.all_reduce(array, out)
+    assert (out[:: 2**16] == comm.size).all()
+    growth = MPI.COMM_WORLD.gather(status("VmHWM") - before)
+    if comm.rank == 0:
+        print(json.dumps(growth))
+    """
+)
+
+
+def test_memory_of_a_long_call(mpirun: Mpirun) -> None:
+    """A rank needs at most 32 MiB more for an array of 256 MiB that is not registered."""
+    done = mpirun(4, "-c", MEMORY, timeout=100)
+    assert done.returncode == 0, done.stderr
+    growth = json.loads(done.stdout)
+    assert len(growth) == 4
+    assert max(growth) <= 32 * MIB
+
+
+def test_registered_memory_is_given_back(mpirun: Mpirun) -> None:
+    """What a rank drops, it does not keep, but for a little."""
+    program = textwrap.dedent(
+        """
+        import pycoll
+
+        def shared():
+            with open("/proc/self/status") as lines:
+                return next(int(x.split()[1]) for x in lines if x.startswith("RssShmem")) / 1024
+
+        comm = pycoll.world()
+        before = shared()
+        for number in range(6):
+            arrays = [comm.zeros(2**20 * 4) for _ in range(8)]
+            comm.all_reduce(arrays[number % 8])
+            assert shared() - before >= 8 * 16
+            del arrays
+        comm.barrier()
+        assert shared() - before <= 100, shared() - before
+        print("given back", flush=True)
+        """
+    )
+    done = mpirun(2, "-c", program, timeout=100)
+    assert done.stdout.count("given back") == 2, done.stderr

@@ -1,0 +1,284 @@
+"""Tuning: what is measured, kept, and agreed on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from launching import Mpirun
+from mpi4py import MPI
+
+from pycoll import _core
+from pycoll.cost import COSTS, Costs, costs_from, default_model
+from pycoll.tuning import file
+from pycoll.tuning.agreement import agree
+from pycoll.tuning.file import Measured, Tuning
+from pycoll.tuning.fit import line_through
+from pycoll.tuning.wishes import wishes_in
+
+ONE = Measured(2, 0, 2, "all_reduce", "float32", 16, "plain", "ring", 0, 3e-6)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in use, which is not there yet."""
+    found = tmp_path / "deep" / "tuning.json"
+    monkeypatch.setenv("PYCOLL_TUNING", str(found))
+    return found
+
+
+def test_costs_that_are_not_given_are_as_without_measurement() -> None:
+    model = costs_from({"inter_alpha": 1e-3, "wake": 0}).model(ranks_per_node=4, cores_per_node=2)
+    assert (model.inter_node.alpha, model.wake) == (1e-3, 0)
+    assert (model.gamma, model.signal) == (Costs.gamma, Costs.signal)
+    assert (model.ranks_per_node, model.cores_per_node) == (4, 2)
+    assert repr(Costs().model(4, 2)) == repr(default_model(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("costs", "part"),
+    [
+        ({"delta": 1.0}, "no cost named 'delta'"),
+        ({"gamma": -1.0}, "cost 'gamma' is -1.0"),
+        ({"gamma": float("nan")}, "cost 'gamma' is nan"),
+        ({"gamma": "1"}, "cost 'gamma' is '1'"),
+        ({"gamma": True}, "cost 'gamma' is True"),
+        ([], "no mapping"),
+    ],
+)
+def test_costs_that_make_no_sense_are_named(costs: object, part: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(part)):
+        costs_from(costs)
+
+
+def test_what_is_kept_is_found_again(path: Path) -> None:
+    tuning = Tuning({"cores": 2}, {"gamma": 1e-10, "signal": 5e-7}, [ONE])
+    file.write(path, tuning)
+    assert file.load() == tuning
+    assert file.load_costs() == Costs(gamma=1e-10, signal=5e-7)
+    # Written beside and moved: nothing else is left there.
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_replaced_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write(path, Tuning(costs={"gamma": 1e-10}))
+
+    def refuse(source: str, target: Path) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no"):
+        file.write(path, Tuning(costs={"gamma": 2e-10}))
+    assert file.load_costs().gamma == 1e-10
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_newer_measurements_replace_those_of_the_same_kind_only() -> None:
+    known = Tuning({"date": "then"}, {"gamma": 1.0, "wake": 2.0}, [ONE, replace(ONE, ranks=4)])
+    newer = Tuning({"date": "now"}, {"gamma": 3.0}, [replace(ONE, seconds=1.0)])
+    assert known.updated(newer) == Tuning(
+        {"date": "now"},
+        {"gamma": 3.0, "wake": 2.0},
+        [replace(ONE, ranks=4), replace(ONE, seconds=1.0)],
+    )
+    # Nothing was measured again: all is kept.
+    assert known.updated(Tuning()).measured == known.measured
+
+
+def good() -> dict[str, object]:
+    return {"format": file.FORMAT, "family": file.family(), "costs": {}, "measured": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "format is not"),
+        (json.dumps({"colour": "green"}), "format is not"),
+        (json.dumps(good() | {"format": "pycoll tuning 0"}), "format is not"),
+        (json.dumps(good() | {"family": "telepathy"}), "measured under telepathy"),
+        (json.dumps(good() | {"costs": None}), "no mapping"),
+        (json.dumps(good() | {"costs": {"gamma": "x"}}), "no number of seconds"),
+        (json.dumps(good() | {"measured": [{"ranks": 2}]}), "measurements are incomplete"),
+        (json.dumps(good() | {"measured": 7}), "measurements are incomplete"),
+        ("\xff", "codec"),
+    ],
+)
+def test_files_of_no_use_are_named_and_passed_over(path: Path, content: str, why: str) -> None:
+    path.parent.mkdir()
+    path.write_text(content, encoding="latin-1")
+    with pytest.warns(UserWarning, match=re.escape(str(path))) as caught:
+        assert file.load_costs() == Costs()
+    assert why in str(caught[0].message)
+
+
+def test_a_file_that_is_asked_for_must_be_there(path: Path) -> None:
+    with pytest.warns(UserWarning, match=f"{path} is not used: No such file"):
+        assert file.load() is None
+
+
+def test_without_a_file_or_switched_off_there_is_nothing_to_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        monkeypatch.delenv("PYCOLL_TUNING", raising=False)
+        usual = file.path_in_use()
+        assert usual is not None
+        assert usual.parent == tmp_path / "pycoll"
+        assert usual.name.endswith(f"-{file.family()}.json")
+        assert file.load() is None
+        monkeypatch.setenv("PYCOLL_TUNING", "off")
+        assert file.path_in_use() is None
+        assert file.load() is None
+
+
+@given(
+    st.floats(1e-7, 1e-3),
+    st.floats(1e-12, 1e-8),
+    st.lists(st.floats(0.95, 1.05), min_size=6, max_size=6),
+)
+def test_lines_are_found_again(start: float, slope: float, noise: list[float]) -> None:
+    sizes = [8, 1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20]
+    seconds = [(start + slope * size) * each for size, each in zip(sizes, noise, strict=True)]
+    found = line_through(sizes, seconds)
+    assert min(found) >= 0
+    for size in sizes:
+        assert found[0] + found[1] * size == pytest.approx(start + slope * size, rel=0.16)
+
+
+def test_lines_never_fall_below_nothing() -> None:
+    assert line_through([1, 2, 4], [4.0, 2.0, 1.0])[1] == 0
+    assert line_through([1, 2, 4], [1.0, 4.0, 16.0])[0] == 0
+
+
+def test_wishes_name_algorithms_for_collectives() -> None:
+    ring = wishes_in("ring")
+    assert ring == {
+        algorithm.collective: "ring" for algorithm in _core.algorithms() if algorithm.name == "ring"
+    }
+    assert wishes_in("all_reduce:ring, broadcast:binomial") == {
+        "all_reduce": "ring",
+        "broadcast": "binomial",
+    }
+    assert wishes_in("ring,all_reduce:direct") == ring | {"all_reduce": "direct"}
+    assert wishes_in("ring,all_reduce:auto")["all_gather"] == "ring"
+    assert "all_reduce" not in wishes_in("ring,all_reduce:auto")
+    assert wishes_in("") == wishes_in("auto") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("star", "PYCOLL_ALGORITHM is 'star', and there is no algorithm 'star'; there are: "),
+        ("all_reduce:star", "no algorithm 'star' for all_reduce; there are: ring, "),
+        ("barrier:ring", "no algorithm 'ring' for barrier; there are: "),
+        ("allreduce:ring", "there is no collective 'allreduce'; write one of all_reduce, "),
+        (":ring", "there is no collective ''"),
+    ],
+)
+def test_wishes_that_cannot_come_true_are_named(text: str, part: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(part)):
+        wishes_in(text)
+
+
+def test_wishes_are_passed_over_where_they_cannot_serve() -> None:
+    def chosen(count: int, wish: str, reach: str) -> str:
+        request = _core.Request("all_reduce", rank=0, size=4, count=count)
+        return _core.choose(request, 4, default_model(), reach=reach, wish=wish)[0]
+
+    assert chosen(1, "ring", "arrays") == "ring"
+    assert chosen(1, "direct", "arrays") == "direct"
+    assert chosen(1, "direct", "stages") == "staged"
+    assert chosen(1, "one_shot", "messages") == "recursive_doubling"
+    assert chosen(1 << 20, "one_shot", "stages") == "staged"
+    # An algorithm that a call names is not a wish.
+    request = _core.Request("all_reduce", rank=0, size=4, count=1)
+    assert _core.choose(request, 4, default_model(), "binomial", wish="ring")[0] == "binomial"
+
+
+def test_agreement_is_what_the_file_and_the_environment_say(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write(path, Tuning(costs={"gamma": 1e-9}))
+    monkeypatch.setenv("PYCOLL_ALGORITHM", "all_reduce:ring")
+    found = agree(MPI.COMM_SELF)
+    assert found.costs == Costs(gamma=1e-9)
+    assert found.wishes == {"all_reduce": "ring"}
+    monkeypatch.setenv("PYCOLL_ALGORITHM", "star")
+    with pytest.raises(ValueError, match="PYCOLL_ALGORITHM is 'star'"):
+        agree(MPI.COMM_SELF)
+
+
+def test_kernels_do_what_they_are_measured_for() -> None:
+    import numpy as np
+
+    left, right, out = np.arange(5.0), np.full(5, 2.0), np.zeros(5)
+    _core.fold(out, left, right, "prod")
+    assert out.tolist() == [0, 2, 4, 6, 8]
+    _core.copy(out, left)
+    assert out.tolist() == left.tolist()
+    with pytest.raises(ValueError, match="differ in length or dtype"):
+        _core.fold(out, left, right[:4])
+    with pytest.raises(ValueError, match="differ in length or dtype"):
+        _core.copy(out, np.zeros(5, np.float32))
+    with pytest.raises(ValueError, match="'op' is 'band'"):
+        _core.fold(out, left, right, "band")
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="'out' is read-only"):
+        _core.copy(out, left)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "nodes", "found"),
+    [
+        (1, "", {"gamma", "copy"}),
+        (3, "2+1", set(COSTS) - {"signal", "wake"}),
+    ],
+)
+def test_tune_measures_what_there_is_to_measure(
+    mpirun: Mpirun, tmp_path: Path, ranks: int, nodes: str, found: set[str]
+) -> None:
+    path = tmp_path / "tuning.json"
+    env = {"PYCOLL_TUNING": str(path)} | ({"PYCOLL_NODES": nodes} if nodes else {})
+    done = mpirun(ranks, "-m", "pycoll", "tune", "--quick", env=env)
+    assert done.returncode == 0, done.stderr
+    tuning = file.read(path)
+    assert found <= set(tuning.costs)
+    assert all(0 <= seconds < 1 for seconds in tuning.costs.values())
+    assert tuning.measured == []
+    assert f"Kept in {path}" in done.stdout
+    assert ("mpirun -n N python -m pycoll tune" in done.stdout) == (ranks == 1)
+    assert "Traceback" not in done.stderr
+
+
+def test_tune_measures_collectives_and_says_how_well_auto_chooses(
+    mpirun: Mpirun, tmp_path: Path
+) -> None:
+    path = tmp_path / "tuning.json"
+    done = mpirun(2, "-m", "pycoll", "tune", env={"PYCOLL_TUNING": str(path)})
+    assert done.returncode == 0, done.stderr
+    assert "message inside a node" in done.stdout
+    assert "times as long as the best of all algorithms" in done.stdout
+    measured = file.read(path).measured
+    assert {one.ranks for one in measured} == {2}
+    assert {"ring", "one_shot", "staged", "direct"} <= {one.algorithm for one in measured}
+    assert all((one.memory == "registered") == (one.algorithm == "direct") for one in measured)
+
+
+def test_tune_says_that_it_cannot_write(mpirun: Mpirun, tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("not a folder")
+    assert stat.S_ISREG((tmp_path / "folder").stat().st_mode)
+    path = tmp_path / "folder" / "tuning.json"
+    done = mpirun(1, "-m", "pycoll", "tune", env={"PYCOLL_TUNING": str(path)})
+    assert done.returncode == 1
+    assert f"cannot write {path}: " in done.stderr
