@@ -38,6 +38,10 @@ class Choice:
     chunk_bytes: int
 
 
+#: Collectives whose chunk is always the one that pycoll chooses.
+WITHOUT_CHUNKS = ("gather", "scatter", "all_to_all")
+
+
 def pycoll_call(
     comm: Communicator, operation: Operation, operands: Operands, choice: Choice | None
 ) -> Call:
@@ -53,7 +57,7 @@ def pycoll_call(
     options: dict[str, Any] = {}
     if choice is not None:
         options["algorithm"] = choice.algorithm
-        if choice.chunk_bytes:  # not all collectives take it
+        if choice.chunk_bytes and name not in WITHOUT_CHUNKS:
             options["chunk_bytes"] = choice.chunk_bytes
     if operation.op is not None:
         options["op"] = operation.op
