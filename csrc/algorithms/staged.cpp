@@ -119,8 +119,6 @@ Schedule fold_vector(const Request& request, bool takes_result) {
     return std::move(builder).build();
 }
 
-Schedule all_reduce(const Request& request) { return fold_vector(request, true); }
-
 Schedule reduce(const Request& request) { return fold_vector(request, request.is_root()); }
 
 /// Runs the turns of a collective in which what was put is taken as it is: `put` and `take` are
@@ -135,6 +133,31 @@ void exchange(ScheduleBuilder& builder, const Rounds& rounds, Put&& put, Take&& 
         builder.meet();
         take(turn);
     }
+}
+
+/// Between two ranks each folds everything itself: as much passes from core to core as if each
+/// folded half and they exchanged the results, and nothing is copied out.
+Schedule all_reduce_of_two(const Request& request) {
+    ScheduleBuilder builder(request);
+    builder.meet_first();
+    const std::uint64_t step = request.chunk == 0 ? request.count : request.chunk;
+    const Rounds rounds(request.count, step, std::min(step, request.count));
+    const auto staged = [&](std::uint64_t turn) {
+        return Slice{Buffer::stage, rounds.half(turn), rounds.run(Buffer::input, turn).count};
+    };
+    exchange(
+        builder, rounds,
+        [&](std::uint64_t turn) { builder.copy(staged(turn), rounds.run(Buffer::input, turn)); },
+        [&](std::uint64_t turn) {
+            std::array<Slice, 2> srcs = {staged(turn).of(0), staged(turn).of(1)};
+            srcs[static_cast<std::size_t>(request.rank)] = rounds.run(Buffer::input, turn);
+            fold_all(builder, rounds.run(Buffer::output, turn), srcs);
+        });
+    return std::move(builder).build();
+}
+
+Schedule all_reduce(const Request& request) {
+    return request.size == 2 ? all_reduce_of_two(request) : fold_vector(request, true);
 }
 
 /// The elements that a turn moves of block i of a block-wise collective.
