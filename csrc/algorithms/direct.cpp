@@ -7,7 +7,7 @@
 // Source: two-shot all-reduce over peers' memory, as in NVIDIA's custom all-reduce kernels
 // (TensorRT-LLM, vLLM) and NVLink SHARP; XPMEM-based collectives in Open MPI: Hashmi, Chakraborty,
 // Bayatpour, Subramoni and Panda 2018, Designing Efficient Shared Address Space Reduction
-// Collectives for Multi-/Many-cores, IPDPS, section IV.
+// Collectives for Multi-/Many-cores, IPDPS.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -149,7 +149,8 @@ Schedule all_to_all(const Request& request) {
     return std::move(builder).build();
 }
 
-constexpr std::string_view source = "Hashmi et al. 2018, section IV";
+constexpr std::string_view source =
+    "Hashmi, Chakraborty, Bayatpour, Subramoni and Panda 2018, IPDPS";
 
 constexpr Algorithm entry(Collective collective, std::string_view cost, bool takes_counts,
                           Schedule (*build)(const Request&)) {

@@ -7,7 +7,7 @@
 // per node, which is the least there is. Where nodes have different numbers of ranks, as many carry
 // as the smallest has.
 // Source: two-level reduce-scatter, all-reduce, all-gather: Thakur, Rabenseifner and Gropp 2005,
-// Optimization of Collective Communication Operations in MPICH, IJHPCA 19(1), section 3 for the
+// Optimization of Collective Communication Operations in MPICH, IJHPCA 19(1) for the
 // phases; Jain et al. 2018 (see staged.cpp) for shared memory below messages.
 #include <algorithm>
 #include <array>
@@ -227,7 +227,7 @@ Schedule barrier(const Request& request) {
     return std::move(builder).build();
 }
 
-constexpr std::string_view source = "Thakur, Rabenseifner and Gropp 2005, section 3";
+constexpr std::string_view source = "Thakur, Rabenseifner and Gropp 2005; Jain et al. 2018";
 
 constexpr Algorithm entry(Collective collective, std::string_view cost,
                           Schedule (*build)(const Request&)) {

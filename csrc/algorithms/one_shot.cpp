@@ -6,7 +6,7 @@
 // behind, and the stages of two calls in a row are not the same.
 // Source: the one-shot all-reduce of NVIDIA's TensorRT-LLM and vLLM (custom all-reduce), and the
 // shared-memory collectives of Graham and Shipman 2008, MPI Support for Multi-core Architectures,
-// EuroPVM/MPI, section 3, there with flags in place of counted signals.
+// EuroPVM/MPI, there with flags in place of counted signals.
 #include <array>
 #include <vector>
 
@@ -127,7 +127,7 @@ Schedule barrier(const Request& request) {
     return std::move(builder).build();
 }
 
-constexpr std::string_view source = "Graham and Shipman 2008, section 3";
+constexpr std::string_view source = "Graham and Shipman 2008, EuroPVM/MPI";
 
 constexpr Algorithm entry(Collective collective, std::string_view cost, bool takes_counts,
                           Schedule (*build)(const Request&)) {

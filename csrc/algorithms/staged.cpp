@@ -5,9 +5,8 @@
 // Cost: all_reduce 2 N copied and (p-1)/p N folded per rank, in rounds of p chunks; a round costs
 // one sigma.
 // Source: double-buffered shared stages as in Graham and Shipman 2008, MPI Support for Multi-core
-// Architectures, EuroPVM/MPI, section 3; Jain, Kaleem, Balmana, Langer, Durnov, Sannikov and
-// Garzaran 2018, Framework for Scalable Intra-Node Collective Operations using Shared Memory, SC18,
-// section III.
+// Architectures, EuroPVM/MPI; Jain, Kaleem, Balmana, Langer, Durnov, Sannikov and
+// Garzaran 2018, Framework for Scalable Intra-Node Collective Operations using Shared Memory, SC18.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -311,7 +310,8 @@ Schedule all_to_all(const Request& request) {
     return std::move(builder).build();
 }
 
-constexpr std::string_view source = "Jain et al. 2018, section III";
+constexpr std::string_view source =
+    "Jain, Kaleem, Balmana, Langer, Durnov, Sannikov and Garzaran 2018, SC18";
 
 constexpr Algorithm entry(Collective collective, std::string_view cost, bool takes_counts,
                           Schedule (*build)(const Request&)) {

@@ -242,7 +242,8 @@ bool is_able(const Algorithm& algorithm, const Request& request, std::size_t ele
 }
 
 /// Where ranks see each other's stages only, what needs their arrays goes through the stages.
-const Algorithm& within(Reach reach, const Algorithm& algorithm) {
+const Algorithm& find_within(Reach reach, Collective collective, std::string_view name) {
+    const Algorithm& algorithm = find_algorithm(collective, name);
     if (algorithm.reach != Reach::arrays || reach != Reach::stages) return algorithm;
     return find_algorithm(algorithm.collective, "staged");
 }
@@ -295,7 +296,7 @@ Choice choose(const Request& request, std::size_t element_size, const CostModel&
               std::string_view name, std::uint64_t chunk_bytes, Reach reach,
               std::string_view wish) {
     if (name == "auto" && !wish.empty()) {
-        const Algorithm& wanted = within(reach, find_algorithm(request.collective, wish));
+        const Algorithm& wanted = find_within(reach, request.collective, wish);
         if (is_able(wanted, request, element_size, reach)) name = wanted.name;
     }
     // A rank alone shares memory with all there are.
@@ -313,7 +314,7 @@ Choice choose(const Request& request, std::size_t element_size, const CostModel&
         }
         choice = all.front().choice;
     } else {
-        const Algorithm& algorithm = within(reach, find_algorithm(request.collective, name));
+        const Algorithm& algorithm = find_within(reach, request.collective, name);
         require_able(algorithm, request, element_size, reach);
         choice.algorithm = &algorithm;
         if (algorithm.pipelined && chunk_bytes == 0) {

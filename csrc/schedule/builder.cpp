@@ -12,20 +12,20 @@ constexpr std::int64_t nobody = -1;
 std::size_t index(Buffer buffer) { return static_cast<std::size_t>(buffer); }
 
 /// Throws unless the request makes sense and can run in place, if it asks for that.
-const Request& checked(const Request& request) {
+Placement place_checked(const Request& request) {
     check(request);
     const bool one_place =
         request.collective != Collective::all_to_all && request.collective != Collective::barrier;
     if (request.in_place && !one_place) {
         throw std::invalid_argument(std::string(name(request.collective)) + " cannot run in place");
     }
-    return request;
+    return Placement(request);
 }
 
 }  // namespace
 
 ScheduleBuilder::ScheduleBuilder(const Request& request)
-    : chunk_(request.chunk), place_(checked(request)) {
+    : chunk_(request.chunk), place_(place_checked(request)) {
     schedule_.collective = request.collective;
     schedule_.rank = request.rank;
     schedule_.size = request.size;

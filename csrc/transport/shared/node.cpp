@@ -1,7 +1,5 @@
 #include "transport/shared/node.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -113,7 +111,9 @@ std::byte* SharedNode::locate(int peer, std::size_t first_word) {
     if (word(0) == no_array) return nullptr;
     const auto descriptor = static_cast<int>(word(0) - first_descriptor);
     // Ranks may be threads of one process.
-    if (processes_[at(peer)] == getpid()) return SharedHeap::instance().data(descriptor) + word(2);
+    if (process(peer) == process(rank_)) {
+        return SharedHeap::instance().data(descriptor) + word(2);
+    }
     std::vector<Attached>& known = attached_[at(peer)];
     auto found = std::ranges::find(known, descriptor, &Attached::descriptor);
     if (found == known.end()) {

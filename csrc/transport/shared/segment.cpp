@@ -26,6 +26,7 @@ std::byte* map(int descriptor, std::size_t bytes) {
 
 Segment Segment::create(std::size_t bytes) {
     Segment segment;
+    segment.owner_ = getpid();
     segment.descriptor_ = memfd_create("pycoll", MFD_CLOEXEC);
     if (segment.descriptor_ < 0) fail("cannot create shared memory");
     if (fchmod(segment.descriptor_, 0600) != 0 ||
@@ -68,6 +69,6 @@ void Segment::discard(std::size_t offset, std::size_t bytes) const {
                                 static_cast<off_t>(offset), static_cast<off_t>(bytes)));
 }
 
-SegmentName Segment::name() const { return {getpid(), descriptor_, bytes_}; }
+SegmentName Segment::name() const { return {owner_, descriptor_, bytes_}; }
 
 }  // namespace pycoll

@@ -56,11 +56,14 @@ private:
         std::swap(data_, other.data_);
         std::swap(bytes_, other.bytes_);
         std::swap(descriptor_, other.descriptor_);
+        std::swap(owner_, other.owner_);
     }
 
     std::byte* data_ = nullptr;
     std::size_t bytes_ = 0;
     int descriptor_ = -1;
+    /// Kept, since asking for it is a system call.
+    pid_t owner_ = 0;
 };
 
 }  // namespace pycoll
