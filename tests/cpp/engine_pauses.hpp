@@ -31,14 +31,19 @@ public:
         disturber_ = std::jthread([this, seed](const std::stop_token& stop) {
             std::mt19937 random(seed);
             while (!stop.stop_requested()) {
+                const auto pause = static_cast<long>(random() % 100'000);
                 {
                     const std::lock_guard lock(mutex_);
-                    nanoseconds = static_cast<long>(random() % 100'000);
+                    nanoseconds = pause;
                     if (!threads_.empty()) {
                         pthread_kill(threads_[random() % threads_.size()], SIGUSR1);
                     }
                 }
-                std::this_thread::sleep_for(std::chrono::microseconds(random() % 50));
+                // Not before that pause is over, and as much again: the last thread that is left
+                // gets all of them, and one that is interrupted without end never ends its own
+                // sleep, either.
+                std::this_thread::sleep_for(
+                    std::chrono::nanoseconds(2 * pause + static_cast<long>(random() % 50'000)));
             }
         });
     }
