@@ -72,16 +72,21 @@ Schedule reduce_scatter(const Request& request) {
     return std::move(builder).build();
 }
 
-Schedule all_gather(const Request& request) {
-    ScheduleBuilder builder(request);
-    const Blocks blocks = request.blocks();
-    put_and_meet(builder, blocks.count(request.rank));
+/// Takes everybody's block out, its own straight from the input.
+void take_blocks(ScheduleBuilder& builder, const Request& request, const Blocks& blocks) {
     for (int rank = 0; rank < request.size; ++rank) {
         const Slice source = rank == request.rank
                                  ? whole(Buffer::input, blocks.count(rank))
                                  : whole(Buffer::stage, blocks.count(rank)).of(rank);
         builder.copy(blocks.in(Buffer::output, rank), source);
     }
+}
+
+Schedule all_gather(const Request& request) {
+    ScheduleBuilder builder(request);
+    const Blocks blocks = request.blocks();
+    put_and_meet(builder, blocks.count(request.rank));
+    take_blocks(builder, request, blocks);
     return std::move(builder).build();
 }
 
@@ -89,13 +94,7 @@ Schedule gather(const Request& request) {
     ScheduleBuilder builder(request);
     const Blocks blocks = request.blocks();
     put_and_meet(builder, request.is_root() ? 0 : blocks.count(request.rank));
-    if (!request.is_root()) return std::move(builder).build();
-    for (int rank = 0; rank < request.size; ++rank) {
-        const Slice source = rank == request.rank
-                                 ? whole(Buffer::input, blocks.count(rank))
-                                 : whole(Buffer::stage, blocks.count(rank)).of(rank);
-        builder.copy(blocks.in(Buffer::output, rank), source);
-    }
+    if (request.is_root()) take_blocks(builder, request, blocks);
     return std::move(builder).build();
 }
 

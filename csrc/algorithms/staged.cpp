@@ -18,9 +18,18 @@
 namespace pycoll {
 namespace {
 
+/// Elements that are moved at a time, of so many.
+std::uint64_t chunk_of(const Request& request, std::uint64_t length) {
+    return request.chunk == 0 ? length : request.chunk;
+}
+
 /// The turns of one call: how the elements are divided, and the two halves of each stage.
 class Rounds {
 public:
+    /// A vector of which each turn stages a chunk.
+    explicit Rounds(const Request& request)
+        : Rounds(request.count, chunk_of(request, request.count),
+                 std::min(chunk_of(request, request.count), request.count)) {}
     /// `length` elements, `step` of them in each turn; `staged` elements in each half of a stage.
     Rounds(std::uint64_t length, std::uint64_t step, std::uint64_t staged)
         : length_(length), step_(std::max<std::uint64_t>(step, 1)), staged_(staged) {}
@@ -33,6 +42,10 @@ public:
     }
     /// Where the half of the stage that a turn uses begins.
     [[nodiscard]] std::uint64_t half(std::uint64_t turn) const { return turn % 2 * staged_; }
+    /// Where the elements of a turn lie there.
+    [[nodiscard]] Slice staged(std::uint64_t turn) const {
+        return {Buffer::stage, half(turn), run(Buffer::stage, turn).count};
+    }
     [[nodiscard]] std::uint64_t stage_count() const {
         return std::min<std::uint64_t>(count(), 2) * staged_;
     }
@@ -53,9 +66,6 @@ public:
           rounds_(request.count, full_, full_ + Blocks::split(full_, size_).largest()) {}
 
     [[nodiscard]] const Rounds& rounds() const { return rounds_; }
-    [[nodiscard]] Slice staged(std::uint64_t turn) const {
-        return {Buffer::stage, rounds_.half(turn), rounds_.run(Buffer::input, turn).count};
-    }
     [[nodiscard]] Blocks parts(std::uint64_t turn) const {
         return Blocks::split(rounds_.run(Buffer::input, turn).count, size_);
     }
@@ -85,7 +95,7 @@ Schedule fold_vector(const Request& request, bool takes_result) {
     const Rounds& rounds = vector.rounds();
     builder.use_stage(rounds.stage_count());
     const auto put = [&](std::uint64_t turn) {
-        builder.copy(vector.staged(turn), rounds.run(Buffer::input, turn));
+        builder.copy(rounds.staged(turn), rounds.run(Buffer::input, turn));
     };
     const auto fold = [&](std::uint64_t turn) {
         const Blocks parts = vector.parts(turn);
@@ -120,43 +130,56 @@ Schedule fold_vector(const Request& request, bool takes_result) {
 
 Schedule reduce(const Request& request) { return fold_vector(request, request.is_root()); }
 
-/// Runs the turns of a collective in which what was put is taken as it is: `put` and `take` are
-/// told the turn.
+/// The schedule of a collective in which what was put is taken as it is: `put` and `take` are told
+/// the turn.
 template <typename Put, typename Take>
-void exchange(ScheduleBuilder& builder, const Rounds& rounds, Put&& put, Take&& take) {
+Schedule exchange(const Request& request, const Rounds& rounds, Put&& put, Take&& take) {
+    ScheduleBuilder builder(request);
+    builder.meet_first();
     builder.use_stage(rounds.stage_count());
     for (std::uint64_t turn = 0; turn < rounds.count(); ++turn) {
-        put(turn);
+        put(builder, turn);
         // Whoever gets here has taken the turn before the last out, so its half is free for the
         // next one.
         builder.meet();
-        take(turn);
+        take(builder, turn);
     }
+    return std::move(builder).build();
 }
 
 /// Between two ranks each folds everything itself: as much passes from core to core as if each
 /// folded half and they exchanged the results, and nothing is copied out.
 Schedule all_reduce_of_two(const Request& request) {
-    ScheduleBuilder builder(request);
-    builder.meet_first();
-    const std::uint64_t step = request.chunk == 0 ? request.count : request.chunk;
-    const Rounds rounds(request.count, step, std::min(step, request.count));
-    const auto staged = [&](std::uint64_t turn) {
-        return Slice{Buffer::stage, rounds.half(turn), rounds.run(Buffer::input, turn).count};
-    };
-    exchange(
-        builder, rounds,
-        [&](std::uint64_t turn) { builder.copy(staged(turn), rounds.run(Buffer::input, turn)); },
-        [&](std::uint64_t turn) {
-            std::array<Slice, 2> srcs = {staged(turn).of(0), staged(turn).of(1)};
+    const Rounds rounds(request);
+    return exchange(
+        request, rounds,
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
+            builder.copy(rounds.staged(turn), rounds.run(Buffer::input, turn));
+        },
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
+            std::array<Slice, 2> srcs = {rounds.staged(turn).of(0), rounds.staged(turn).of(1)};
             srcs[static_cast<std::size_t>(request.rank)] = rounds.run(Buffer::input, turn);
             fold_all(builder, rounds.run(Buffer::output, turn), srcs);
         });
-    return std::move(builder).build();
 }
 
 Schedule all_reduce(const Request& request) {
     return request.size == 2 ? all_reduce_of_two(request) : fold_vector(request, true);
+}
+
+Schedule broadcast(const Request& request) {
+    const Rounds rounds(request);
+    return exchange(
+        request, rounds,
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
+            if (!request.is_root()) return;
+            builder.copy(rounds.staged(turn), rounds.run(Buffer::input, turn));
+        },
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
+            const Slice from = request.is_root() ? rounds.run(Buffer::input, turn)
+                                                 : rounds.staged(turn).of(request.root);
+            builder.copy(rounds.run(Buffer::output, turn), from);
+        });
 }
 
 /// The elements that a turn moves of block i of a block-wise collective.
@@ -165,7 +188,7 @@ public:
     /// `puts_all`: some rank puts its part of every block, not only of its own.
     BlockRounds(const Request& request, bool puts_all)
         : blocks_(request.blocks()),
-          step_(request.chunk == 0 ? blocks_.largest() : request.chunk),
+          step_(chunk_of(request, blocks_.largest())),
           puts_all_(puts_all),
           rounds_(blocks_.largest(), step_, (puts_all ? ranks() : 1) * std::min(step_, largest())) {
     }
@@ -199,27 +222,6 @@ private:
     Rounds rounds_;
 };
 
-Schedule broadcast(const Request& request) {
-    ScheduleBuilder builder(request);
-    builder.meet_first();
-    const std::uint64_t step = request.chunk == 0 ? request.count : request.chunk;
-    const Rounds rounds(request.count, step, std::min(step, request.count));
-    const auto staged = [&](std::uint64_t turn) {
-        return Slice{Buffer::stage, rounds.half(turn), rounds.run(Buffer::input, turn).count};
-    };
-    exchange(
-        builder, rounds,
-        [&](std::uint64_t turn) {
-            if (request.is_root()) builder.copy(staged(turn), rounds.run(Buffer::input, turn));
-        },
-        [&](std::uint64_t turn) {
-            const Slice from =
-                request.is_root() ? rounds.run(Buffer::input, turn) : staged(turn).of(request.root);
-            builder.copy(rounds.run(Buffer::output, turn), from);
-        });
-    return std::move(builder).build();
-}
-
 /// Puts this rank's part of all blocks, its own, which it has at hand, excepted.
 void put_blocks(ScheduleBuilder& builder, const Request& request, const BlockRounds& blocks,
                 std::uint64_t turn) {
@@ -230,13 +232,13 @@ void put_blocks(ScheduleBuilder& builder, const Request& request, const BlockRou
 }
 
 Schedule reduce_scatter(const Request& request) {
-    ScheduleBuilder builder(request);
-    builder.meet_first();
     const BlockRounds blocks(request, true);
-    exchange(
-        builder, blocks.rounds(),
-        [&](std::uint64_t turn) { put_blocks(builder, request, blocks, turn); },
-        [&](std::uint64_t turn) {
+    return exchange(
+        request, blocks.rounds(),
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
+            put_blocks(builder, request, blocks, turn);
+        },
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
             std::vector<Slice> srcs;
             for (int rank = 0; rank < request.size; ++rank) {
                 srcs.push_back(rank == request.rank ? blocks.of_all(Buffer::input, turn, rank)
@@ -244,22 +246,19 @@ Schedule reduce_scatter(const Request& request) {
             }
             fold_all(builder, blocks.of_own(Buffer::output, turn, request.rank), srcs);
         });
-    return std::move(builder).build();
 }
 
 /// all_gather and gather: `takes` says whether this rank wants the blocks.
 Schedule collect(const Request& request, bool takes) {
-    ScheduleBuilder builder(request);
-    builder.meet_first();
     const BlockRounds blocks(request, false);
-    exchange(
-        builder, blocks.rounds(),
-        [&](std::uint64_t turn) {
+    return exchange(
+        request, blocks.rounds(),
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
             if (request.size == 1) return;
             builder.copy(blocks.staged(turn, request.rank),
                          blocks.of_own(Buffer::input, turn, request.rank));
         },
-        [&](std::uint64_t turn) {
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
             if (!takes) return;
             for (int k = 0; k < request.size; ++k) {
                 const int rank = (request.rank + k) % request.size;
@@ -268,7 +267,6 @@ Schedule collect(const Request& request, bool takes) {
                                                   : blocks.staged(turn, rank).of(rank));
             }
         });
-    return std::move(builder).build();
 }
 
 Schedule all_gather(const Request& request) { return collect(request, true); }
@@ -276,30 +274,27 @@ Schedule all_gather(const Request& request) { return collect(request, true); }
 Schedule gather(const Request& request) { return collect(request, request.is_root()); }
 
 Schedule scatter(const Request& request) {
-    ScheduleBuilder builder(request);
-    builder.meet_first();
     const BlockRounds blocks(request, true);
-    exchange(
-        builder, blocks.rounds(),
-        [&](std::uint64_t turn) {
+    return exchange(
+        request, blocks.rounds(),
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
             if (request.is_root()) put_blocks(builder, request, blocks, turn);
         },
-        [&](std::uint64_t turn) {
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
             builder.copy(blocks.of_own(Buffer::output, turn, request.rank),
                          request.is_root() ? blocks.of_all(Buffer::input, turn, request.rank)
                                            : blocks.staged(turn, request.rank).of(request.root));
         });
-    return std::move(builder).build();
 }
 
 Schedule all_to_all(const Request& request) {
-    ScheduleBuilder builder(request);
-    builder.meet_first();
     const BlockRounds blocks(request, true);
-    exchange(
-        builder, blocks.rounds(),
-        [&](std::uint64_t turn) { put_blocks(builder, request, blocks, turn); },
-        [&](std::uint64_t turn) {
+    return exchange(
+        request, blocks.rounds(),
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
+            put_blocks(builder, request, blocks, turn);
+        },
+        [&](ScheduleBuilder& builder, std::uint64_t turn) {
             for (int k = 0; k < request.size; ++k) {
                 const int rank = (request.rank + k) % request.size;
                 builder.copy(blocks.of_all(Buffer::output, turn, rank),
@@ -307,7 +302,6 @@ Schedule all_to_all(const Request& request) {
                                                   : blocks.staged(turn, request.rank).of(rank));
             }
         });
-    return std::move(builder).build();
 }
 
 constexpr std::string_view source =

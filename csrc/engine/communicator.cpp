@@ -80,9 +80,14 @@ Work Communicator::recv(std::span<std::byte> bytes, int peer, int tag,
                    std::move(keep_alive));
 }
 
-std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call) {
+Request Communicator::request_of(const Call& call) const {
     Request request = request_for(call, rank_, size_);
     request.nodes = options_.nodes;
+    return request;
+}
+
+std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call) {
+    const Request request = request_of(call);
     const Lock lock(mutex_);
     const Choice choice = plans_.choice(request, call, reach());
     return {std::string(choice.algorithm->name), choice.chunk * size_of(call.dtype)};
@@ -131,8 +136,7 @@ std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
 }
 
 std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr<void> keep_alive) {
-    Request request = request_for(call, rank_, size_);
-    request.nodes = options_.nodes;
+    const Request request = request_of(call);
     Lock lock(mutex_);
     require_usable();
     Entry entry = entry_for(request, call);
@@ -168,8 +172,8 @@ Communicator::Entry Communicator::entry_for(const Request& request, const Call& 
     entry.if_private = best == Reach::arrays ? plans_.collective(request, call, Reach::stages)
                                              : entry.if_registered;
     // What is best even for registered arrays is taken without asking whether they are.
-    const bool asks = entry.if_registered->meets_first() || !entry.if_registered->is_one_sided();
-    if (!asks) entry.if_private = entry.if_registered;
+    entry.met = entry.if_registered->is_one_sided() && !entry.if_registered->meets_first();
+    if (entry.met) entry.if_private = entry.if_registered;
     const std::size_t element = size_of(call.dtype);
     const auto array = [&](const void* data, std::uint64_t count) {
         return SharedNode::Array{count > 0 ? data : nullptr, count * element};

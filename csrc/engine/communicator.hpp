@@ -122,9 +122,11 @@ private:
         std::shared_ptr<const Plan> if_private;
         std::shared_ptr<const Plan> if_registered;
         bool started = false;
-        /// Have the ranks of the node met, or do they meet in the plan itself?
+        /// Have the ranks of the node met, or do they meet in the plan itself, which is then the
+        /// same for all arrays?
         bool met = false;
     };
+    [[nodiscard]] Request request_of(const Call& call) const;
     [[nodiscard]] Entry entry_for(const Request& request, const Call& call);
     void enter(Entry entry);
     void start(Entry& entry);

@@ -194,13 +194,11 @@ void Communicator::start(Entry& entry) {
     entry.started = true;
     SharedNode& node = neighbours_->node();
     node.enter(entry.post, entry.input, entry.output);
-    if (entry.if_private->meets_first() || !entry.if_private->is_one_sided() ||
-        entry.if_private != entry.if_registered) {
+    if (entry.met) {
+        entry.execution->begin(entry.if_private, means(), Execution::Entry::along);
+    } else {
         entry.execution->begin(plans_.meeting(rank_, size_, neighbours_->ranks()), means(),
                                Execution::Entry::before);
-    } else {
-        entry.met = true;
-        entry.execution->begin(entry.if_private, means(), Execution::Entry::along);
     }
 }
 

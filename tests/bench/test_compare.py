@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from compare_package import compare_modules
 from launching import ENVIRONMENT, ROOT, find_mpirun
 
 pytest.importorskip("matplotlib")
@@ -20,13 +20,9 @@ pytest.importorskip("tqdm")
 @pytest.fixture(scope="module")
 def compare() -> SimpleNamespace:
     """Return the modules of the package, which lies beside the library."""
-    names = "campaign contestants environments job launching options results"
-    sys.path.insert(0, str(ROOT / "bench"))
-    try:
-        modules = {name: importlib.import_module(f"compare.{name}") for name in names.split()}
-    finally:
-        sys.path.remove(str(ROOT / "bench"))
-    return SimpleNamespace(**modules)
+    return compare_modules(
+        "campaign", "contestants", "environments", "job", "launching", "options", "results"
+    )
 
 
 # --- Options

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,22 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from launching import ROOT
+from compare_package import compare_modules
 
 
 @pytest.fixture(scope="module")
 def compare() -> SimpleNamespace:
     """Return the modules that the ranks of a run load."""
-    sys.path.insert(0, str(ROOT / "bench"))
-    try:
-        return SimpleNamespace(
-            **{
-                name: importlib.import_module(f"compare.{name}")
-                for name in ("job", "operation", "worker")
-            }
-        )
-    finally:
-        sys.path.remove(str(ROOT / "bench"))
+    return compare_modules("job", "operation", "worker")
 
 
 class Alone:

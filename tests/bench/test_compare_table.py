@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from launching import ROOT
+from compare_package import compare_modules
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -18,13 +16,7 @@ matplotlib = pytest.importorskip("matplotlib")
 @pytest.fixture(scope="module")
 def compare() -> SimpleNamespace:
     """Return the modules of the package, which lies beside the library."""
-    names = "job picture results table targets"
-    sys.path.insert(0, str(ROOT / "bench"))
-    try:
-        modules = {name: importlib.import_module(f"compare.{name}") for name in names.split()}
-    finally:
-        sys.path.remove(str(ROOT / "bench"))
-    return SimpleNamespace(**modules)
+    return compare_modules("job", "picture", "results", "table", "targets")
 
 
 @pytest.fixture
