@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pycoll.train.array_module import Array
+from pycoll.train.layers.shard import Shard
 
 
 class GradientError(RuntimeError):
@@ -26,17 +27,20 @@ class Parameter:
         The values.
     grad : Array
         The gradient, of the shape and dtype of ``data``. It may be a view into a larger buffer.
+    shard : Shard, optional
+        Which part of a larger parameter this is, where several ranks hold one together.
     uses : int
         How often one backward pass contributes: 1, or more for a weight that several layers share.
     on_complete : callable, optional
         Called without arguments when the gradient is complete.
     """
 
-    __slots__ = ("_contributions", "_expected", "data", "grad", "on_complete", "uses")
+    __slots__ = ("_contributions", "_expected", "data", "grad", "on_complete", "shard", "uses")
 
-    def __init__(self, data: Array, grad: Array) -> None:
+    def __init__(self, data: Array, grad: Array, shard: Shard | None = None) -> None:
         self.data = data
         self.grad = grad
+        self.shard = shard
         self.uses = 1
         self.on_complete: Callable[[], None] | None = None
         self._contributions = 0

@@ -62,17 +62,27 @@ class GPT(Layer):
         # Each block adds to the residual stream twice; this keeps its variance at the end the
         # same for every depth.
         residual_std = 1 / math.sqrt(width * 2 * layers)
-        self.tokens = Embedding(init, config.vocabulary, width, std=_EMBEDDING_STD)
-        self.positions = PositionEmbedding(init, config.context, width, std=_EMBEDDING_STD)
+        self.tokens = Embedding(init.named("tokens"), config.vocabulary, width, std=_EMBEDDING_STD)
+        self.positions = PositionEmbedding(
+            init.named("positions"), config.context, width, std=_EMBEDDING_STD
+        )
         self.blocks = [
-            TransformerBlock(init, width, config.heads, config.context, residual_std=residual_std)
-            for _ in range(layers)
+            TransformerBlock(
+                init.named(f"blocks.{index}"),
+                width,
+                config.heads,
+                config.context,
+                residual_std=residual_std,
+            )
+            for index in range(layers)
         ]
-        self.final_norm = LayerNorm(init, width)
+        self.final_norm = LayerNorm(init.named("final_norm"), width)
         self.head: Layer = (
             TiedHead(self.tokens)
             if config.tied
-            else Linear(init, width, config.vocabulary, std=_EMBEDDING_STD, bias=False)
+            else Linear(
+                init.named("head"), width, config.vocabulary, std=_EMBEDDING_STD, bias=False
+            )
         )
 
     def forward(self, x: Array) -> tuple[Array, Any]:
