@@ -138,7 +138,8 @@ void bind_communicator(py::module_& m) {
         .def(
             "chosen",
             [](Communicator& self, std::string_view collective, std::uint64_t count,
-               std::string_view dtype, int root, std::string algorithm, std::uint64_t chunk_bytes) {
+               std::string_view dtype, int root, std::string algorithm, std::uint64_t chunk_bytes,
+               bool registered) {
                 Call call;
                 // Defined for every type; the choice does not depend on it.
                 call.op = ReduceOp::max;
@@ -151,10 +152,11 @@ void bind_communicator(py::module_& m) {
                 call.dtype = *type;
                 call.count = count;
                 call.root = root;
-                return self.chosen(call);
+                return self.chosen(call, registered);
             },
             py::arg("collective"), py::arg("count"), py::arg("dtype"), py::arg("root") = 0,
-            py::arg("algorithm") = "auto", py::arg("chunk_bytes") = 0)
+            py::arg("algorithm") = "auto", py::arg("chunk_bytes") = 0,
+            py::arg("registered") = false)
         .def("close", [](Communicator& self) {
             const Unlocked unlocked(self);
             self.close();

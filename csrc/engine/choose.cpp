@@ -241,9 +241,9 @@ bool is_able(const Algorithm& algorithm, const Request& request, std::size_t ele
            fits_slot(request, element_size);
 }
 
-/// Would a staged algorithm in turns, which there is for every collective but the barrier, certainly
-/// be faster? The model does not see that slots leave the cache: an all-reduce of 64 to 256 KiB
-/// over slots took 1.1 to 2 times as long as a staged one on 2, 4 and 8 ranks.
+/// Would a staged algorithm in turns, which there is for every collective but the barrier,
+/// certainly be faster? The model does not see that slots leave the cache: an all-reduce of 64 to
+/// 256 KiB over slots took 1.1 to 2 times as long as a staged one on 2, 4 and 8 ranks.
 bool is_long_for_slots(const Algorithm& algorithm, const Request& shared,
                        std::size_t element_size) {
     constexpr std::uint64_t longest = 32 << 10;
@@ -276,6 +276,24 @@ void require_able(const Algorithm& algorithm, const Request& request, std::size_
                                 " bytes of each rank; use 'auto'");
 }
 
+/// Puts the best of sorted candidates first, where nobody knows yet whether the arrays are
+/// registered. Seeing that costs a round of signals, which plain arrays pay for nothing: not for a
+/// small gain.
+void put_best_first(std::vector<Candidate>& sorted) {
+    // All-reduce of 32 KiB on 8 ranks that share 2 cores: 31 µs direct, 36 in one shot, 52 when
+    // ranks met to learn that their arrays are plain. Of 64 KiB: 32, 60, 55.
+    constexpr double least_gain = 1.5;
+    if (sorted.empty() || sorted.front().choice.algorithm->reach != Reach::arrays) return;
+    const auto in_one_shot = std::ranges::find_if(sorted, [](const Candidate& candidate) {
+        const Algorithm& algorithm = *candidate.choice.algorithm;
+        return algorithm.reach == Reach::stages && !algorithm.pipelined;
+    });
+    if (in_one_shot == sorted.end()) return;
+    if (in_one_shot->seconds < least_gain * sorted.front().seconds) {
+        std::rotate(sorted.begin(), in_one_shot, in_one_shot + 1);
+    }
+}
+
 }  // namespace
 
 std::vector<Candidate> candidates(const Request& request, std::size_t element_size,
@@ -294,6 +312,7 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     }
     if (shared.size <= most_ranks_priced) {
         std::ranges::stable_sort(all, {}, &Candidate::seconds);
+        put_best_first(all);
     } else {
         const auto name = rule_of_thumb(shared.collective, shared.count * element_size, reach);
         std::ranges::stable_partition(all, [&](const Candidate& candidate) {
@@ -302,26 +321,6 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     }
     return all;
 }
-
-namespace {
-
-/// The best of `all`, which are not none, where nobody knows yet whether the arrays are registered.
-/// Seeing that costs a round of signals, which plain arrays pay for nothing: not for a small gain.
-const Choice& best_of(const std::vector<Candidate>& all) {
-    // All-reduce of 32 KiB on 8 ranks that share 2 cores: 31 µs direct, 36 in one shot, 52 when
-    // ranks met to learn that their arrays are plain. Of 64 KiB: 32, 60, 55.
-    constexpr double least_gain = 1.5;
-    const Candidate& best = all.front();
-    if (best.choice.algorithm->reach != Reach::arrays) return best.choice;
-    for (const Candidate& candidate : all) {
-        const Algorithm& algorithm = *candidate.choice.algorithm;
-        const bool in_one_shot = algorithm.reach == Reach::stages && !algorithm.pipelined;
-        if (in_one_shot && candidate.seconds < least_gain * best.seconds) return candidate.choice;
-    }
-    return best.choice;
-}
-
-}  // namespace
 
 Choice choose(const Request& request, std::size_t element_size, const CostModel& model,
               std::string_view name, std::uint64_t chunk_bytes, Reach reach,
@@ -343,7 +342,7 @@ Choice choose(const Request& request, std::size_t element_size, const CostModel&
             throw std::invalid_argument(std::string(pycoll::name(request.collective)) +
                                         " does not take counts");
         }
-        choice = best_of(all);
+        choice = all.front().choice;
     } else {
         const Algorithm& algorithm = find_within(reach, request.collective, name);
         require_able(algorithm, request, element_size, reach);

@@ -86,10 +86,14 @@ Request Communicator::request_of(const Call& call) const {
     return request;
 }
 
-std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call) {
+std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call, bool registered) {
     const Request request = request_of(call);
     const Lock lock(mutex_);
-    const Choice choice = plans_.choice(request, call, reach());
+    Choice choice = plans_.choice(request, call, reach());
+    // Nobody asks where the arrays are for an algorithm that does not care.
+    if (!registered && choice.algorithm->reach == Reach::arrays) {
+        choice = plans_.choice(request, call, Reach::stages);
+    }
     return {std::string(choice.algorithm->name), choice.chunk * size_of(call.dtype)};
 }
 

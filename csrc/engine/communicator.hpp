@@ -76,8 +76,9 @@ public:
     [[nodiscard]] Work recv(std::span<std::byte> bytes, int peer, int tag,
                             std::shared_ptr<void> keep_alive);
 
-    /// Which algorithm a call would use, with its chunk in bytes.
-    [[nodiscard]] std::pair<std::string, std::uint64_t> chosen(const Call& call);
+    /// Which algorithm a call would use, with its chunk in bytes, if the arrays of all ranks are
+    /// registered, and if they are not.
+    [[nodiscard]] std::pair<std::string, std::uint64_t> chosen(const Call& call, bool registered);
 
     /// Bytes of all messages that this rank has sent: what went through shared memory is not in it.
     [[nodiscard]] std::uint64_t sent_bytes() const {

@@ -235,6 +235,7 @@ class Communicator:
         root: int = 0,
         algorithm: str = "auto",
         chunk_bytes: int = 0,
+        registered: bool = False,
     ) -> tuple[str, int]: ...
     def close(self) -> None: ...
 

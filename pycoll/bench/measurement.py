@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
 from pycoll import _core
@@ -117,10 +118,10 @@ def operations(options: Options, ranks: int) -> Iterator[tuple[int, Operation]]:
             if size in done:  # sizes below one element per block are alike
                 continue
             done.add(size)
-            for in_place in options.placements:
+            for memory, in_place in product(options.memories, options.placements):
                 yield (
                     size,
-                    Operation(options.collective, dtype, op, root, count, in_place),
+                    Operation(options.collective, dtype, op, root, memory, count, in_place),
                 )
 
 
@@ -128,7 +129,8 @@ def measure(
     comm: Communicator, mpi: MPI.Intracomm, operation: Operation, size: int, options: Options
 ) -> list[Measurement]:
     """Measure an operation with every algorithm (and chunk) of the options. Collective."""
-    operands = Operands(operation, comm.rank, comm.size)
+    empty = comm.empty if operation.memory == "registered" else np.empty
+    operands = Operands(operation, comm.rank, comm.size, empty)
     choices = _choices(comm, operation, options)
     automatic = _resolve(comm, operation, Choice("auto", 0)) if choices[0] is not None else None
     calls = [pycoll_call(comm, operation, operands, choice) for choice in choices]
@@ -180,6 +182,7 @@ def _resolve(comm: Communicator, operation: Operation, choice: Choice) -> Choice
         root=operation.root or 0,
         algorithm=choice.algorithm,
         chunk_bytes=choice.chunk_bytes,
+        registered=operation.memory == "registered",
     )
     pipelined = any(
         entry.pipelined

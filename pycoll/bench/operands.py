@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,6 +24,8 @@ class Operation:
         None where nothing is folded.
     root : int or None
         None where all ranks play the same part.
+    memory : {"plain", "registered"}
+        Whether arrays lie where all ranks of the node see them.
     count : int
         Elements, as nccl-tests counts them: of one block where there are blocks.
     """
@@ -31,6 +34,7 @@ class Operation:
     dtype: str
     op: str | None
     root: int | None
+    memory: str
     count: int
     in_place: bool
 
@@ -46,6 +50,11 @@ class Part:
 class Operands:
     """One rank's arrays for an operation. In place, one lies in the other.
 
+    Parameters
+    ----------
+    empty : callable
+        Makes the arrays, as `numpy.empty` does.
+
     Attributes
     ----------
     input, output : array or None
@@ -54,15 +63,21 @@ class Operands:
         What the result consists of, in pieces of equal length; none where this rank gets nothing.
     """
 
-    def __init__(self, operation: Operation, rank: int, ranks: int) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        rank: int,
+        ranks: int,
+        empty: Callable[..., Array] = np.empty,
+    ) -> None:
         self.rank = rank
         self.count = count = operation.count
         self._values = Values(operation.dtype, operation.op, ranks)
         self.parts = _parts(operation, rank, ranks)
         sent, received = _lengths(operation, rank, ranks)
         kind = numpy_type(operation.dtype)
-        self.input = None if sent is None else np.empty(sent, kind)
-        self.output = None if received is None else np.empty(received, kind)
+        self.input = None if sent is None else empty(sent, kind)
+        self.output = None if received is None else empty(received, kind)
         if not operation.in_place or self.input is None or self.output is None:
             return
         if sent == received:

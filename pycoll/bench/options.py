@@ -41,6 +41,8 @@ class Options:
         One None where the collective does not fold, or has no root.
     placements : tuple of bool
         Whether to measure in place; two entries for both.
+    memories : tuple of str
+        "plain", "registered", or both.
     chunks : tuple of int
         Bytes; 0 leaves the length to pycoll.
     iterations, rounds : int or None
@@ -55,6 +57,7 @@ class Options:
     ops: tuple[str | None, ...]
     roots: tuple[int | None, ...]
     placements: tuple[bool, ...]
+    memories: tuple[str, ...]
     algorithms: tuple[str, ...]
     chunks: tuple[int, ...]
     iterations: int | None
@@ -129,6 +132,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("-r", "--root", default="0", metavar="RANK", help="rank, or all (0)")
     add("--algorithm", default="auto", metavar="NAMES", help="auto, all, or names with commas")
     add("--chunk", default="0", metavar="BYTES", help="bytes per pipelined piece; or several")
+    add(
+        "--memory",
+        choices=["plain", "registered", "both"],
+        default="plain",
+        help="any arrays, or those of comm.empty, which all ranks of a node see (plain)",
+    )
     add("--in-place", action="store_true", help="only in place")
     add("--out-of-place", action="store_true", help="only out of place")
     add = parser.add_argument_group("measurement").add_argument
@@ -185,6 +194,7 @@ def parse_options(arguments: Sequence[str], ranks: int) -> Options:
         ops=_ops(given.op, dtypes) if name in REDUCING else (None,),
         roots=_roots(given.root, ranks) if name in ROOTED else (None,),
         placements=_placements(name, given),
+        memories=_memories(name, given.memory),
         algorithms=_algorithms(name, given.algorithm),
         chunks=chunks,
         iterations=given.iters,
@@ -246,6 +256,12 @@ def _placements(collective: str, given: argparse.Namespace) -> tuple[bool, ...]:
     # Beside MPI's columns there is room for one placement: the one of training, where gradients
     # are replaced by their sums.
     return possible[-1:] if given.against else possible
+
+
+def _memories(collective: str, text: str) -> tuple[str, ...]:
+    if text != "plain" and collective not in WITH_ALGORITHM:
+        raise OptionError(f"{collective} makes no use of registered memory: leave out --memory")
+    return ("plain", "registered") if text == "both" else (text,)
 
 
 def _algorithms(collective: str, text: str) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def _algorithm(measurement: Measurement, measurements: Sequence[Measurement]) ->
 
 def _differences(measurements: Sequence[Measurement]) -> Any:
     """Return a function from a measurement to what tells it from the others of its size."""
-    fields = ("dtype", "op", "root", "in_place")
+    fields = ("dtype", "op", "root", "memory", "in_place")
     varying = [
         name
         for name in fields

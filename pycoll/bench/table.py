@@ -83,12 +83,16 @@ class Table:
 
 
 def algorithm_label(measurement: Measurement) -> str:
-    """Return the algorithm with its chunk; in brackets whether auto chooses it."""
+    """Return the algorithm with its chunk, whether auto chooses it, and in which memory."""
     choice = measurement.choice
     if choice is None:
         return ""
     chunk = f"/{_in_short(choice.chunk_bytes)}" if choice.chunk_bytes else ""
-    return f"{choice.algorithm}{chunk}{' (auto)' if measurement.is_auto else ''}"
+    remarks = ["auto"] if measurement.is_auto else []
+    if measurement.operation.memory == "registered":
+        remarks.append("registered")
+    remark = f" ({', '.join(remarks)})" if remarks else ""
+    return f"{choice.algorithm}{chunk}{remark}"
 
 
 def summary(measurements: Sequence[Measurement]) -> list[str]:

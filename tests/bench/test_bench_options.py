@@ -57,6 +57,11 @@ def test_placements() -> None:
     assert placements("all_to_all", "--against", "mpi") == (False,)
 
 
+def test_memories() -> None:
+    assert parse_options(["all_reduce"], 2).memories == ("plain",)
+    assert parse_options(["all_reduce", "--memory", "both"], 2).memories == ("plain", "registered")
+
+
 def test_several_algorithms_and_chunks() -> None:
     text = ["all_reduce", "--algorithm", "ring,auto,ring", "--chunk", "64K,1M"]
     options = parse_options(text, 2)
@@ -86,6 +91,7 @@ def test_several_algorithms_and_chunks() -> None:
         (["all_reduce", "--rounds", "0"], "'0' is not a whole number from 1"),
         (["all_reduce", "--algorithm", "magic"], "all_reduce has no algorithm 'magic'"),
         (["barrier", "--algorithm", "all"], "no choice of algorithm"),
+        (["barrier", "--memory", "both"], "makes no use of registered memory"),
         (["barrier", "--plot", "x.png"], "no sizes to plot"),
         (["gather", "--chunk", "64K"], "not pipelined"),
         (["all_reduce", "--chunk", "64Q"], "'64Q' is not a size"),

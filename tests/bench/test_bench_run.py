@@ -44,7 +44,7 @@ def test_every_collective_is_right_with_every_algorithm(
     arguments = [collective, "-b", "100", "-e", "20K", "-f", "150", "--against", "mpi"]
     has_choice = collective not in ("barrier", "send_recv")
     if has_choice:
-        arguments += ["--algorithm", "all"]
+        arguments += ["--algorithm", "all", "--memory", "both"]
     if has_choice and collective not in ("broadcast", "all_to_all"):
         arguments += ["--in-place", "--out-of-place"]
     if collective in ("reduce", "broadcast", "gather", "scatter"):
@@ -67,8 +67,20 @@ def test_every_collective_is_right_with_every_algorithm(
         assert len(record["times"]) == len(record["mpi"]["times"]) == 2
         assert record["time"] > 0
         assert record["ratio"]["median"] > 0
+    memories = {record["memory"] for record in report["results"] if record["algorithm"] == "direct"}
+    assert memories <= {"registered"}, "plain arrays cannot be reached directly"
     if has_choice:
         assert any(record["auto"] for record in report["results"])
+
+
+def test_registered_arrays_are_marked(mpirun: Mpirun) -> None:
+    arguments = ("all_reduce", "-b", "4M", "-e", "4M", "--in-place", "--memory", "both")
+    lines = bench(mpirun, 2, *arguments).splitlines()
+    plain, registered = (line.split(None, 9)[-1] for line in lines if line[0] != "#")
+    assert plain.startswith("staged/")
+    assert plain.endswith("(auto)")
+    assert registered.startswith("direct/")
+    assert registered.endswith("(auto, registered)")
 
 
 def test_all_types_and_ops(mpirun: Mpirun, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def result(operation: Operation, rank: int, ranks: int) -> tuple[Operands, Any]:
 @pytest.mark.parametrize("collective", [name for name in _core.COLLECTIVES if name != "barrier"])
 def test_planted_errors_are_counted(collective: str) -> None:
     op = "sum" if "reduce" in collective else None
-    operation = Operation(collective, "float32", op, 1, COUNT, in_place=False)
+    operation = Operation(collective, "float32", op, 1, "plain", COUNT, in_place=False)
     for rank in range(3):
         operands, right = result(operation, rank, 3)
         if right is None:
@@ -99,7 +99,7 @@ def test_planted_errors_are_counted(collective: str) -> None:
 @pytest.mark.parametrize("in_place", [False, True])
 def test_doing_nothing_is_wrong(collective: str, in_place: bool) -> None:
     op = "sum" if "reduce" in collective else None
-    operation = Operation(collective, "float32", op, 1, COUNT, in_place)
+    operation = Operation(collective, "float32", op, 1, "plain", COUNT, in_place)
     wrong = 0
     for rank in range(3):
         operands = Operands(operation, rank, 3)
@@ -111,7 +111,7 @@ def test_doing_nothing_is_wrong(collective: str, in_place: bool) -> None:
 
 @pytest.mark.parametrize("collective", ["all_gather", "reduce_scatter", "all_reduce"])
 def test_in_place_means_the_ranks_own_part(collective: str) -> None:
-    operation = Operation(collective, "float32", None, None, COUNT, in_place=True)
+    operation = Operation(collective, "float32", None, None, "plain", COUNT, in_place=True)
     operands = Operands(operation, 2, 4)
     assert operands.input is not None
     assert operands.output is not None

@@ -1,5 +1,6 @@
 // Which algorithm and chunk length a call gets: the same on every rank.
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <random>
@@ -155,6 +156,43 @@ const Test by_reach(
         check_equal(chosen(long_call, Reach::stages), "staged");
         check_equal(chosen(long_call, Reach::arrays), "direct");
     });
+
+const Test not_for_a_little(
+    "choose: ranks meet to see where arrays are for a gain that is worth a round of signals", [] {
+        bool close = false;
+        bool far = false;
+        for (double signal = 1e-7; signal < 1e-4; signal *= 1.02) {
+            CostModel shared = model;
+            shared.signal = signal;
+            shared.intra_node.alpha = 1;  // no messages
+            const std::vector<Candidate> all =
+                candidates({.collective = Collective::all_reduce, .size = 8, .count = 8 << 10}, 4,
+                           shared, Reach::arrays);
+            const auto seconds = [&](std::string_view name) {
+                return std::ranges::find_if(all,
+                                            [&](const Candidate& candidate) {
+                                                return candidate.choice.algorithm->name == name;
+                                            })
+                    ->seconds;
+            };
+            const double gain = seconds("one_shot") / seconds("direct");
+            if (gain < 1) break;
+            check_equal(all.front().choice.algorithm->name, gain < 1.5 ? "one_shot" : "direct");
+            close = close || gain < 1.5;
+            far = far || gain > 1.5;
+        }
+        check(close && far, "nothing was weighed");
+    });
+
+const Test no_long_slots("choose: what outgrows its slots in the cache goes in turns", [] {
+    for (const Reach reach : {Reach::stages, Reach::arrays}) {
+        for (const Candidate& candidate :
+             candidates({.collective = Collective::all_reduce, .size = 2, .count = 16 << 10}, 4,
+                        model, reach)) {
+            check(candidate.choice.algorithm->name != "one_shot", "64 KiB in slots");
+        }
+    }
+});
 
 const Test turns("choose: the turns of a staged call are long where signals cost much", [] {
     const Request request{

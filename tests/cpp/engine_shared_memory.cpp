@@ -192,7 +192,7 @@ const Test too_long_for_slots("shared memory: what does not fit a slot is refuse
                                                               .dtype = DType::u8,
                                                               .algorithm = "one_shot"};
                                       const SampleCall fits(shape, rank);
-                                      (void)ranks[rank].chosen(fits.call());
+                                      (void)ranks[rank].chosen(fits.call(), true);
                                       ++shape.count;
                                       const SampleCall more(shape, rank);
                                       check_throws<std::invalid_argument>(
