@@ -18,6 +18,7 @@ and picture; ``train.py`` shows how they are put together.
 from __future__ import annotations
 
 from pycoll.train.abort import abort_job_on_error
+from pycoll.train.adapters.torch_module import TorchModule
 from pycoll.train.blas_threads import share_cores
 from pycoll.train.checkpoint.checkpoint import (
     Checkpoint,
@@ -89,6 +90,7 @@ __all__ = [
     "StateError",
     "StepReport",
     "TiedHead",
+    "TorchModule",
     "Trainer",
     "TrainingDivergedError",
     "TransformerBlock",
