@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run on every rank. All ranks end with an exit code other than 0 on an error."""
     comm = pycoll.world()
     parser = make_parser(comm)
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     try:
         with abort_job_on_error(comm):
             train(comm, options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from recorded import RecordedCommunicator
 
@@ -74,3 +76,41 @@ def test_right_arguments_pass() -> None:
     options = parser.parse_args(["--number", "7"])
     assert (options.number, options.name, options.flag) == (7, None, False)
     assert comm.barriers == 0
+
+
+def test_a_file_gives_options_and_the_command_line_wins(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('number = 3\n[names]\nname = "a b"\nflag = true\n')
+    parser, _ = parser_of(0)
+    options = parser.parse(["--config", str(file)])
+    assert (options.number, options.name, options.flag) == (3, "a b", True)
+    options = parser.parse(["--number=4", "--config", str(file)])
+    assert (options.number, options.name) == (4, "a b")
+    file.write_text("flag = false\n")
+    assert parser.parse(["--config", str(file)]).flag is False
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("numbr = 3", "in {file}: unrecognized arguments: --numbr=3"),
+        ("number = 3.5", "in {file}: argument --number: invalid int value: '3.5'"),
+        ("number = ", "--config {file}: Invalid value"),
+        ("number = [1]", "--config {file}: number is [1]; it must be a number"),
+        ("name = true", "in {file}: argument --name: expected one argument"),
+        ("flag = 1", "in {file}: argument --flag: ignored explicit argument '1'"),
+        (None, "--config {file}: {file}: No such file or directory"),
+    ],
+)
+def test_errors_in_a_file(
+    tmp_path: Path, text: str | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.toml"
+    if text is not None:
+        file.write_text(text)
+    parser, comm = parser_of(0)
+    with pytest.raises(SystemExit) as caught:
+        parser.parse(["--config", str(file)])
+    assert caught.value.code == 2
+    assert comm.barriers == 1
+    assert capsys.readouterr().err.startswith(f"program: error: {message.format(file=file)}")
