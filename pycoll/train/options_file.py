@@ -8,7 +8,7 @@ from typing import Any
 
 
 def arguments_in(text: str) -> list[str]:
-    """Return the command-line arguments that a TOML text stands for.
+    r"""Return the command-line arguments that a TOML text stands for.
 
     A key is the name of an option without the dashes in front; ``true`` stands for a switch that is
     given, ``false`` for one that is not. Tables are for the reader: their names mean nothing.
@@ -20,7 +20,7 @@ def arguments_in(text: str) -> list[str]:
 
     Examples
     --------
-    >>> arguments_in("steps = 200\\n[model]\\ntied = true\\nwidth = 64")
+    >>> arguments_in("steps = 200\n[model]\ntied = true\nwidth = 64")
     ['--steps=200', '--tied', '--width=64']
     """
     arguments = []
