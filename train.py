@@ -32,7 +32,7 @@ The course of the training does not depend on the number of ranks (up to roundin
 
   mpirun -n 8 python train.py                        the Python language reference, 1 to 2 minutes
   mpirun -n 4 python train.py --data my.txt          a text of your own
-  mpirun -n 4 python train.py --resume runs/gpt/checkpoint.safetensors --steps 2000
+  mpirun -n 4 python train.py --resume runs/gpt/checkpoints --steps 2000
 """
 
 # Best of a few values tried on the default text and model. Weight decays of the two do not compare:
@@ -50,7 +50,12 @@ def make_parser(comm: pycoll.Communicator) -> RankedParser:
     files = parser.add_argument_group("text and results")
     path(files, "--data", None, "UTF-8 text to train on; the Python language reference if omitted")
     path(files, "--out", Path("runs/gpt"), "folder for all that the run writes")
-    path(files, "--resume", None, "checkpoint to continue from, of the same model and vocabulary")
+    path(
+        files,
+        "--resume",
+        None,
+        "checkpoint, or folder of several, of the same model to continue from",
+    )
     whole(files, "--checkpoint-every", 0, "steps between checkpoints; 0: at the end only")
     whole(files, "--validate-every", 100, "steps between validations; 0: at the end only")
     whole(files, "--sample-length", 400, "characters that the trained model writes")
@@ -74,6 +79,14 @@ def make_parser(comm: pycoll.Communicator) -> RankedParser:
 
     machine = parser.add_argument_group("machine")
     whole(machine, "--bucket-bytes", 1 << 20, "pieces in which gradients are summed over ranks")
+    whole(machine, "--zero", 0, "1: each rank keeps its share of the optimizer's state only (ZeRO)")
+    machine.add_argument(
+        "--precision",
+        choices=("full", "bfloat16"),
+        default="full",
+        help="bfloat16: of weights, and of what goes between ranks; the optimizer stays in float32",
+    )
+    whole(machine, "--accumulation", 1, "parts in which a rank works on its share of a batch")
     machine.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="cuda needs CuPy and a GPU"
     )
@@ -112,6 +125,9 @@ def train(comm: pycoll.Communicator, options: argparse.Namespace) -> None:
             weight_decay=_given_or(options.weight_decay, WEIGHT_DECAY[options.optimizer]),
             momentum=options.momentum,
             bucket_bytes=options.bucket_bytes,
+            zero=options.zero,
+            precision=options.precision,
+            accumulation=options.accumulation,
             seed=options.seed,
         )
         run_options = RunOptions(

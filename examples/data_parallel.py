@@ -37,7 +37,7 @@ class Network(Layer):
 comm = pycoll.world()
 model, criterion = Network(Initializer(seed=0)), CrossEntropy()
 parallel = DataParallel(model, comm)
-optimizer = AdamW(model.named_parameters(), weight_decay=0.0)
+optimizer = AdamW(parallel.parameters, weight_decay=0.0)
 generator = np.random.default_rng(0)  # the same on all ranks: all draw the same batches
 for step in range(201):
     bits = generator.integers(2, size=(64, 2))
@@ -46,7 +46,7 @@ for step in range(201):
     loss, saved_loss = criterion.forward(scores, mine[:, 0] ^ mine[:, 1])
     with parallel.reducing():
         model.backward(saved, criterion.backward(saved_loss, 1 / len(bits)))
-    optimizer.step(learning_rate=0.01)
+    parallel.step(optimizer, learning_rate=0.01)
     mean = comm.all_reduce(np.array([loss / len(bits)]))
     if comm.rank == 0 and step % 50 == 0:
         print(f"step {step}: loss {mean[0]:.4f}")

@@ -6,10 +6,11 @@ buckets while the backward pass goes on; optimizers; seeded, sharded text; check
 A training loop of one's own needs `DataParallel` only:
 
 >>> parallel = DataParallel(model, comm)
+>>> optimizer = AdamW(parallel.parameters)
 >>> scores, saved = model.forward(inputs)
 >>> with parallel.reducing():
 ...     model.backward(saved, dscores)
->>> optimizer.step(learning_rate)
+>>> parallel.step(optimizer, learning_rate)
 
 `Trainer` makes the steps of a language model, and `run` a whole run with progress bar, checkpoint
 and picture; ``train.py`` shows how they are put together.
@@ -20,12 +21,11 @@ from __future__ import annotations
 from pycoll.train.abort import abort_job_on_error
 from pycoll.train.adapters.torch_module import TorchModule
 from pycoll.train.blas_threads import share_cores
-from pycoll.train.checkpoint.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    read_checkpoint,
-    write_checkpoint,
-)
+from pycoll.train.checkpoint.held import Held, held_by
+from pycoll.train.checkpoint.manifest import CheckpointError, Manifest
+from pycoll.train.checkpoint.place import Place
+from pycoll.train.checkpoint.reader import load_checkpoint, read_manifest
+from pycoll.train.checkpoint.writer import CheckpointWriter
 from pycoll.train.data.batches import RandomBatches, Sequences
 from pycoll.train.data.corpus import Corpus
 from pycoll.train.data.shard import shard
@@ -33,6 +33,7 @@ from pycoll.train.data.shared_corpus import shared_corpus
 from pycoll.train.data.unigram import unigram_loss
 from pycoll.train.data.vocabulary import Vocabulary
 from pycoll.train.data_parallel.data_parallel import DataParallel
+from pycoll.train.data_parallel.piece import Piece
 from pycoll.train.layers.attention import CausalAttention
 from pycoll.train.layers.cross_entropy import CrossEntropy
 from pycoll.train.layers.embedding import Embedding, TiedHead
@@ -65,8 +66,8 @@ __all__ = [
     "AdamW",
     "AgreedError",
     "CausalAttention",
-    "Checkpoint",
     "CheckpointError",
+    "CheckpointWriter",
     "Corpus",
     "CrossEntropy",
     "DataParallel",
@@ -74,12 +75,16 @@ __all__ = [
     "FeedForward",
     "GPTConfig",
     "GradientError",
+    "Held",
     "Initializer",
     "Layer",
     "LayerNorm",
     "Linear",
+    "Manifest",
     "Optimizer",
     "Parameter",
+    "Piece",
+    "Place",
     "PositionEmbedding",
     "RandomBatches",
     "RankedParser",
@@ -98,12 +103,13 @@ __all__ = [
     "WarmupCosine",
     "abort_job_on_error",
     "agreed",
-    "read_checkpoint",
+    "held_by",
+    "load_checkpoint",
+    "read_manifest",
     "run",
     "sample_text",
     "shard",
     "share_cores",
     "shared_corpus",
     "unigram_loss",
-    "write_checkpoint",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pycoll.train.data_parallel.wire import Precision
 from pycoll.train.layers.parameter import Parameter
 from pycoll.train.optim.adamw import AdamW
 from pycoll.train.optim.optimizer import Optimizer
@@ -28,6 +29,11 @@ class Settings:
         At the end of the warm-up.
     bucket_bytes : int
         Size of a gradient bucket; it changes the order of additions, hence the last bits.
+    zero, precision
+        See `DataParallel`.
+    accumulation : int
+        Backward passes per step: each rank works on its share of the batch in so many parts, which
+        takes less memory.
     """
 
     steps: int
@@ -38,10 +44,13 @@ class Settings:
     weight_decay: float = 0.0
     momentum: float = 0.9
     bucket_bytes: int = 1 << 20
+    zero: int = 0
+    precision: Precision = "full"
+    accumulation: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "bucket_bytes"):
+        for name in ("steps", "batch_size", "bucket_bytes", "accumulation"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("warmup", "weight_decay", "seed"):
@@ -51,6 +60,10 @@ class Settings:
             raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), not {self.momentum}")
+        if self.zero not in (0, 1):
+            raise ValueError(f"there is no zero stage {self.zero}; choose 0 or 1")
+        if self.precision not in ("full", "bfloat16"):
+            raise ValueError(f"unknown precision {self.precision!r}; choose 'full' or 'bfloat16'")
         if self.optimizer not in ("adamw", "sgd"):
             raise ValueError(f"unknown optimizer {self.optimizer!r}; choose 'adamw' or 'sgd'")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -9,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pycoll.train.array_module import Array, as_numpy, use_device
-from pycoll.train.checkpoint.belonging import changed_settings, require_same
-from pycoll.train.checkpoint.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pycoll.train.array_module import use_device
+from pycoll.train.checkpoint.belonging import changed_settings
+from pycoll.train.checkpoint.held import held_by
+from pycoll.train.checkpoint.reader import load_checkpoint
+from pycoll.train.checkpoint.writer import CheckpointWriter
 from pycoll.train.data.batches import RandomBatches, Sequences, consecutive_windows
 from pycoll.train.data.corpus import Corpus
 from pycoll.train.data_parallel.data_parallel import DataParallel
-from pycoll.train.data_parallel.host_copy import broadcast_in_place
+from pycoll.train.data_parallel.wire import dtype_of
 from pycoll.train.layers.cross_entropy import CrossEntropy
 from pycoll.train.layers.initializer import Initializer
 from pycoll.train.models.gpt import GPT, GPTConfig
 from pycoll.train.settings import Settings
-from pycoll.train.state import load_state
 from pycoll.train.verdict import AgreedError, agreed
 
 if TYPE_CHECKING:
@@ -74,6 +76,12 @@ class Trainer:
     device : {"cpu", "cuda"}
         Where to compute. Gradients are reduced in host memory either way.
 
+    Attributes
+    ----------
+    on_gradients : callable, optional
+        Called with ``parallel`` in each step, between the end of the reduction and the optimizer:
+        the place for clipping, which changes the gradients of ``parallel.parameters``.
+
     Raises
     ------
     RefusedError
@@ -91,19 +99,28 @@ class Trainer:
     ) -> None:
         with agreed(comm):
             use_device(device, comm.local_rank)
+            dtype_of(settings.precision)  # which a rank's installation may lack
         self.comm = comm
         self.corpus = corpus
         self.settings = settings
         self.step = 0
         self.model = GPT(model, Initializer(settings.seed, device=device))
         self.criterion = CrossEntropy(self.model.xp)
-        self.optimizer = settings.make_optimizer(self.model.named_parameters())
         self.schedule = settings.make_schedule()
         self.batches = RandomBatches(
             corpus.training, model.context, settings.batch_size, settings.seed
         )
         self._validation = consecutive_windows(corpus.validation, model.context)
-        self.parallel = DataParallel(self.model, comm, settings.bucket_bytes)
+        self.parallel = DataParallel(
+            self.model,
+            comm,
+            settings.bucket_bytes,
+            zero=settings.zero,
+            precision=settings.precision,
+        )
+        self.optimizer = settings.make_optimizer(self.parallel.parameters)
+        self.on_gradients: Callable[[DataParallel], None] | None = None
+        self._writer: CheckpointWriter | None = None
 
     def train_step(self) -> StepReport:
         """Make one step on the next global batch. Collective.
@@ -116,24 +133,30 @@ class Trainer:
         started = perf_counter()
         blocked_before = self.parallel.blocked_seconds
         part = self.batches.part(self.step, self.comm.rank, self.comm.size)
-        loss, saved = self._forward(part)
         weight = 1 / self.batches.targets_per_step
-        global_loss = np.array([loss * weight])
-        # Reduced while the backward pass goes on, like the gradients.
-        loss_work = self.comm.all_reduce(global_loss, op="sum", async_op=True)
-        saved_scores, saved_loss = saved
-        with self.parallel.reducing():
-            self.model.backward(saved_scores, self.criterion.backward(saved_loss, weight))
+        passes = self.settings.accumulation
+        global_loss = np.zeros(1)
+        with self.parallel.reducing(passes):
+            for number in range(passes):
+                loss, saved = self._forward(part.part(number, passes))
+                global_loss += loss * weight
+                if number == passes - 1:
+                    # Reduced while the backward pass goes on, like the gradients.
+                    loss_work = self.comm.all_reduce(global_loss, op="sum", async_op=True)
+                saved_scores, saved_loss = saved
+                self.model.backward(saved_scores, self.criterion.backward(saved_loss, weight))
         waiting = perf_counter()
         loss_work.wait()
-        blocked = self.parallel.blocked_seconds - blocked_before + perf_counter() - waiting
+        waited = perf_counter() - waiting
         if not np.isfinite(global_loss[0]):
             raise TrainingDivergedError(
                 f"the loss became {global_loss[0]} in step {self.step + 1}; "
                 "lower the learning rate or lengthen the warm-up"
             )
         learning_rate = self.schedule(self.step)
-        self.optimizer.step(learning_rate)
+        if self.on_gradients is not None:
+            self.on_gradients(self.parallel)
+        self.parallel.step(self.optimizer, learning_rate)
         self.step += 1
         return StepReport(
             step=self.step,
@@ -141,7 +164,7 @@ class Trainer:
             learning_rate=learning_rate,
             tokens=self.batches.targets_per_step,
             seconds=perf_counter() - started,
-            blocked_seconds=blocked,
+            blocked_seconds=self.parallel.blocked_seconds - blocked_before + waited,
         )
 
     def validate(self) -> float:
@@ -155,68 +178,69 @@ class Trainer:
         self.comm.all_reduce(total, op="sum")
         return float(total[0]) / self._validation.targets.size
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint; rank 0 does. Collective.
+    def save(self, root: Path) -> None:
+        """Begin to write a checkpoint into a folder of checkpoints. Collective.
+
+        It is written while the training goes on; `finish_saving` waits for it.
 
         Raises
         ------
         RefusedError
-            On all ranks, when the file cannot be written.
+            On all ranks, when the checkpoint *before* could not be written.
         """
-        with agreed(self.comm):
-            if self.comm.rank == 0:
-                arrays = {name: as_numpy(array) for name, array in self._state().items()}
-                description = {
-                    "step": self.step,
-                    **self._identity(),
-                    "settings": self._settings(),
-                }
-                write_checkpoint(path, Checkpoint(arrays, description))
+        if self._writer is None:
+            self._writer = CheckpointWriter(self.comm)
+        description = {"step": self.step, **self._identity(), "settings": self._settings()}
+        self._writer.save(root, held_by(self.parallel.parameters, self.optimizer), description)
+
+    def finish_saving(self) -> None:
+        """Wait until the last checkpoint is on the disk. Collective.
+
+        Raises
+        ------
+        RefusedError
+            On all ranks, when it could not be written. The one before is as it was.
+        """
+        if self._writer is not None:
+            self._writer.wait()
 
     def resume(self, path: Path) -> list[str]:
-        """Continue from a checkpoint that rank 0 reads. Collective.
+        """Continue from a checkpoint. Collective.
 
+        It may come from any number of ranks, and from a run with another ``zero`` or ``precision``.
         With the same settings and number of ranks the run goes on bitwise as if it had not been
         interrupted: batches depend on seed and step only.
+
+        Parameters
+        ----------
+        path : Path
+            Of one checkpoint, or of the folder of several: then of the latest one.
 
         Returns
         -------
         list of str
-            The settings, and the text, that differ from those of the checkpoint, one line each;
-            on rank 0 only.
+            The settings, and the text, that differ from those of the checkpoint, one line each.
 
         Raises
         ------
         RefusedError
-            On all ranks, when the file is unreadable, damaged, or of another model, vocabulary
-            or optimizer. This trainer is then unchanged.
+            On all ranks, when the checkpoint is unreadable, damaged, or of another model,
+            vocabulary or optimizer. This trainer is then unchanged.
         """
-        state = self._state()
-        step = np.zeros(1, dtype=np.int64)
-        changed: list[str] = []
-        with agreed(self.comm):
-            if self.comm.rank == 0:
-                checkpoint = read_checkpoint(path)
-                require_same(path, checkpoint, self._identity())
-                load_state(state, checkpoint.arrays)
-                step[0] = checkpoint.description["step"]
-                changed = changed_settings(checkpoint, self._settings())
-        for array in (step, *state.values()):
-            broadcast_in_place(self.comm, array)
-        self.step = int(step[0])
-        return changed
+        self.finish_saving()
+        parallel = self.parallel
+        held = held_by(parallel.parameters, self.optimizer)
+        replicas = None if parallel.sharded else self.comm
+        description = load_checkpoint(self.comm, path, held, self._identity(), replicas)
+        parallel.spread()
+        self.step = description["step"]
+        return changed_settings(description, self._settings())
 
     def _forward(self, sequences: Sequences) -> tuple[float, Any]:
         xp = self.model.xp
         scores, saved_scores = self.model.forward(xp.asarray(sequences.inputs))
         loss, saved_loss = self.criterion.forward(scores, xp.asarray(sequences.targets))
         return loss, (saved_scores, saved_loss)
-
-    def _state(self) -> dict[str, Array]:
-        state = {f"model.{name}": p.data for name, p in self.model.named_parameters()}
-        for name, array in self.optimizer.state_dict().items():
-            state[f"optimizer.{name}"] = array
-        return state
 
     def _settings(self) -> dict[str, Any]:
         return {**asdict(self.settings), "text": self.corpus.fingerprint}

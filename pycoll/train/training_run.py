@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from pycoll.train.data.unigram import unigram_loss
 from pycoll.train.report.run_report import RunReport
 from pycoll.train.report.sample import sample_text
 from pycoll.train.trainer import Trainer
-from pycoll.train.verdict import agreed
+from pycoll.train.verdict import AgreedError, agreed
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class RunOptions:
     folder : Path
         For everything that the run writes; files of an earlier run are replaced.
     resume : Path, optional
-        A checkpoint to continue from.
+        A checkpoint to continue from, or a folder of several: then the latest one.
     checkpoint_every, validate_every : int
         In steps; 0 means at the end only.
     sample_length : int
@@ -71,8 +72,8 @@ def run(trainer: Trainer, options: RunOptions) -> float:
             for line in (_introduction(trainer), *changed):
                 print(line, flush=True)
             report = RunReport(options.folder, steps, trainer.step, _unigram_loss(trainer))
-    checkpoint = options.folder / CHECKPOINT_NAME
-    with report or nullcontext():
+    checkpoints = options.folder / CHECKPOINTS
+    with report or nullcontext(), _whole_checkpoint(trainer):
         while trainer.step < steps:
             done = trainer.train_step()
             if report:
@@ -80,9 +81,10 @@ def run(trainer: Trainer, options: RunOptions) -> float:
             if done.step < steps and _due(done.step, options.validate_every):
                 _validate(trainer, report)
             if done.step < steps and _due(done.step, options.checkpoint_every):
-                trainer.save(checkpoint)
+                trainer.save(checkpoints)
+        trainer.save(checkpoints)
         validation = _validate(trainer, report)
-        trainer.save(checkpoint)
+        trainer.finish_saving()
         with agreed(comm):
             if report:
                 sample = sample_text(
@@ -93,6 +95,16 @@ def run(trainer: Trainer, options: RunOptions) -> float:
                 )
                 report.finish(validation, sample)
     return validation
+
+
+@contextmanager
+def _whole_checkpoint(trainer: Trainer) -> Iterator[None]:
+    """Let the checkpoint that is being written become whole, also where all ranks give up."""
+    try:
+        yield
+    except AgreedError:
+        trainer.finish_saving()
+        raise
 
 
 def _due(step: int, every: int) -> bool:

@@ -57,6 +57,18 @@ def broadcast_text(comm: Communicator, text: str, root: int = 0) -> str:
     return content.tobytes().decode()
 
 
+def gather_texts(comm: Communicator, text: str) -> list[str]:
+    """Return the texts of all ranks, in their order, on all ranks. Collective."""
+    data = np.frombuffer(text.encode(), dtype=np.uint8)
+    lengths = comm.all_gather(np.array([len(data)], dtype=np.int64)).tolist()
+    joined = comm.all_gather_v(data, lengths).tobytes()
+    texts, start = [], 0
+    for length in lengths:
+        texts.append(joined[start : start + length].decode())
+        start += length
+    return texts
+
+
 def _text_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from pycoll.train import RefusedError, Trainer, sample_text
 from pycoll.train.array_module import array_module, use_device
 
 
-def on_cuda(optimizer: str = "adamw") -> Trainer:
-    host = small_trainer(pycoll.world(), optimizer=optimizer)
+def on_cuda(**options: Any) -> Trainer:
+    host = small_trainer(pycoll.world(), **options)
     return Trainer(pycoll.world(), host.corpus, host.model.config, host.settings, device="cuda")
 
 
@@ -42,9 +43,20 @@ def test_the_stand_in_refuses_to_mix() -> None:
 
 
 @pytest.mark.usefixtures("cupy")
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_run_on_the_device_equals_one_on_the_host(tmp_path: Path, optimizer: str) -> None:
-    host, device = small_trainer(pycoll.world(), optimizer=optimizer), on_cuda(optimizer)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "adamw"},
+        {"optimizer": "sgd"},
+        {"optimizer": "adamw", "zero": 1, "precision": "bfloat16"},
+    ],
+)
+def test_a_run_on_the_device_equals_one_on_the_host(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    if "precision" in options:
+        pytest.importorskip("ml_dtypes")
+    host, device = small_trainer(pycoll.world(), **options), on_cuda(**options)
     for _ in range(3):
         assert device.train_step().loss == host.train_step().loss
     assert device.validate() == host.validate()
@@ -57,11 +69,12 @@ def test_a_run_on_the_device_equals_one_on_the_host(tmp_path: Path, optimizer: s
     assert sample_text(device.model, vocabulary, 9) == sample_text(host.model, vocabulary, 9)
 
     # Checkpoints do not depend on the device.
-    device.save(tmp_path / "checkpoint")
-    resumed = small_trainer(pycoll.world(), optimizer=optimizer)
-    assert resumed.resume(tmp_path / "checkpoint") == []
-    again = on_cuda(optimizer)
-    again.resume(tmp_path / "checkpoint")
+    device.save(tmp_path)
+    device.finish_saving()
+    resumed = small_trainer(pycoll.world(), **options)
+    assert resumed.resume(tmp_path) == []
+    again = on_cuda(**options)
+    again.resume(tmp_path)
     assert again.train_step().loss == resumed.train_step().loss == host.train_step().loss
 
 

@@ -162,7 +162,7 @@ def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     trainer = small_trainer(pycoll.world(), steps=6)
     validation = run(trainer, RunOptions(tmp_path, validate_every=2, sample_length=10))
     assert {path.name for path in tmp_path.iterdir()} == {
-        "checkpoint.safetensors",
+        "checkpoints",
         "loss.png",
         "metrics.jsonl",
         "sample.txt",
@@ -192,14 +192,14 @@ def test_a_run_that_diverges_keeps_its_last_checkpoint(tmp_path: Path) -> None:
         run(trainer, RunOptions(tmp_path, checkpoint_every=2))
     assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [1, 2, 3]
     resumed = small_trainer(pycoll.world(), steps=9)
-    resumed.resume(tmp_path / "checkpoint.safetensors")
+    resumed.resume(tmp_path / "checkpoints")
     assert resumed.step == 2
 
 
 def test_a_run_with_nothing_left_to_do_is_refused(tmp_path: Path) -> None:
     trainer = small_trainer(pycoll.world(), steps=1)
     run(trainer, RunOptions(tmp_path))
-    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint = tmp_path / "checkpoints"
     again = small_trainer(pycoll.world(), steps=1)
     with pytest.raises(RefusedError, match="1 steps behind it and the run has 1"):
         run(again, RunOptions(tmp_path / "again", resume=checkpoint))

@@ -11,13 +11,12 @@ from small_run import TEXT, small_trainer
 
 import pycoll
 from pycoll.train import (
-    Checkpoint,
     CrossEntropy,
+    DataParallel,
     RefusedError,
     Trainer,
     TrainingDivergedError,
-    read_checkpoint,
-    write_checkpoint,
+    read_manifest,
 )
 
 
@@ -77,9 +76,10 @@ def test_a_resumed_run_goes_on_bitwise(tmp_path: Path, optimizer: str, tied: boo
     stopped = small_trainer(pycoll.world(), **options)
     for _ in range(3):
         stopped.train_step()
-    stopped.save(tmp_path / "checkpoint")
+    stopped.save(tmp_path)
+    stopped.finish_saving()
     resumed = small_trainer(pycoll.world(), **options)
-    assert resumed.resume(tmp_path / "checkpoint") == []
+    assert resumed.resume(tmp_path) == []
     require_same_state(state(resumed), state(stopped))
     assert [resumed.train_step().loss for _ in range(3)] == losses[3:]
     require_same_state(state(resumed), state(through))
@@ -87,9 +87,10 @@ def test_a_resumed_run_goes_on_bitwise(tmp_path: Path, optimizer: str, tied: boo
 
 def test_changed_settings_are_named_and_do_not_stop_a_resume(tmp_path: Path) -> None:
     trainer = small_trainer(pycoll.world())
-    trainer.save(tmp_path / "checkpoint")
+    trainer.save(tmp_path)
+    trainer.finish_saving()
     other = small_trainer(pycoll.world(), steps=9, text=TEXT[1:])
-    changed = other.resume(tmp_path / "checkpoint")
+    changed = other.resume(tmp_path)
     assert changed[0] == "steps is now 9, was 6"
     assert changed[1].startswith("text is now")
     assert len(changed) == 2
@@ -111,38 +112,27 @@ def test_another_runs_checkpoint_is_refused_and_nothing_changed(
 ) -> None:
     made = small_trainer(pycoll.world())
     made.train_step()
-    made.save(tmp_path / "checkpoint")
+    made.save(tmp_path)
+    made.finish_saving()
     trainer = small_trainer(pycoll.world(), **changes)
     before = state(trainer)
     with pytest.raises(RefusedError, match=message):
-        trainer.resume(tmp_path / "checkpoint")
+        trainer.resume(tmp_path)
     assert trainer.step == 0
     require_same_state(state(trainer), before)
 
 
-@pytest.mark.parametrize("remove", ["model.head.weight", "optimizer.steps"])
-def test_a_checkpoint_without_some_array_is_refused(tmp_path: Path, remove: str) -> None:
-    trainer = small_trainer(pycoll.world())
-    trainer.save(tmp_path / "checkpoint")
-    whole = read_checkpoint(tmp_path / "checkpoint")
-    arrays = {name: array for name, array in whole.arrays.items() if name != remove}
-    write_checkpoint(tmp_path / "checkpoint", Checkpoint(arrays, whole.description))
-    before = state(trainer)
-    with pytest.raises(RefusedError, match=f"no '{remove}', which this run needs"):
-        trainer.resume(tmp_path / "checkpoint")
-    require_same_state(state(trainer), before)
-
-
 def test_a_truncated_checkpoint_is_refused_and_nothing_changed(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint"
     trainer = small_trainer(pycoll.world())
     trainer.train_step()
-    trainer.save(path)
+    trainer.save(tmp_path)
     trainer.train_step()
+    trainer.finish_saving()
+    path = tmp_path / "step-00000001" / "rank-00000.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
     before = state(trainer)
     with pytest.raises(RefusedError, match="truncated"):
-        trainer.resume(path)
+        trainer.resume(tmp_path)
     assert trainer.step == 2
     require_same_state(state(trainer), before)
 
@@ -152,24 +142,63 @@ def test_a_missing_checkpoint_is_refused(tmp_path: Path) -> None:
         small_trainer(pycoll.world()).resume(tmp_path / "missing")
 
 
+@pytest.mark.parametrize("noticed_by", ["save", "finish_saving", "resume"])
 def test_a_failure_while_saving_is_refused_and_leaves_the_old_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noticed_by: str
 ) -> None:
-    path = tmp_path / "checkpoint"
+    """It happens in a thread, and is raised by the next call that has to do with checkpoints."""
     trainer = small_trainer(pycoll.world())
-    trainer.save(path)
+    trainer.save(tmp_path)
+    trainer.finish_saving()
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
     trainer.train_step()
+    trainer.save(tmp_path)
     with pytest.raises(RefusedError, match="No space left"):
-        trainer.save(path)
+        getattr(trainer, noticed_by)(*[] if noticed_by == "finish_saving" else [tmp_path])
     monkeypatch.undo()
-    assert read_checkpoint(path).description["step"] == 0
-    trainer.save(path)
-    assert read_checkpoint(path).description["step"] == 1
+    trainer.finish_saving()  # it is said once
+    assert read_manifest(tmp_path)[1].description["step"] == 0
+    trainer.save(tmp_path)
+    trainer.finish_saving()
+    assert read_manifest(tmp_path)[1].description["step"] == 1
+
+
+def test_the_hook_between_reduction_and_step_sees_and_changes_gradients() -> None:
+    """Clipping to half the norm is the same as half the learning rate, for plain SGD."""
+    options = {"optimizer": "sgd", "momentum": 0.0, "steps": 1}
+    clipped = small_trainer(pycoll.world(), **options)
+    norms: list[float] = []
+
+    def halve(parallel: DataParallel) -> None:
+        norms.append(parallel.squared_norm())
+        for _, parameter in parallel.parameters:
+            parameter.grad *= 0.5
+        norms.append(parallel.squared_norm())
+
+    clipped.on_gradients = halve
+    clipped.train_step()
+    slower = small_trainer(pycoll.world(), **options, learning_rate=0.005)
+    slower.train_step()
+    require_same_state(state(clipped), state(slower))
+    assert norms[0] == pytest.approx(4 * norms[1])
+    assert norms[1] > 0
+
+
+def test_accumulated_passes_make_the_same_step() -> None:
+    """5 sequences in 3 passes, and in 8, of which some are empty."""
+    at_once = small_trainer(pycoll.world())
+    loss = at_once.train_step().loss
+    for passes in (3, 8):
+        accumulated = small_trainer(pycoll.world(), accumulation=passes)
+        assert accumulated.train_step().loss == pytest.approx(loss, rel=1e-6)
+        for (name, ours), (_, theirs) in zip(
+            accumulated.parallel.parameters, at_once.parallel.parameters, strict=True
+        ):
+            np.testing.assert_allclose(ours.grad, theirs.grad, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")

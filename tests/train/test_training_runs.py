@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from pycoll.train import read_checkpoint
+from pycoll.train import read_manifest
 
 ROOT = Path(__file__).parent.parent.parent
 TRAIN = str(ROOT / "train.py")
@@ -70,6 +71,7 @@ make_step = Trainer.train_step
 
 def fail_in_step_8(self):
     if self.step == 7 and self.comm.rank == 1:
+        self.finish_saving()
         raise ZeroDivisionError("planted")
     return make_step(self)
 
@@ -96,17 +98,20 @@ def test_a_rank_that_fails_ends_the_job_and_a_resume_goes_on_bitwise(
     assert "rank 0: Traceback" not in failed.stderr
     assert list(losses(folder)) == [1, 2, 3, 4, 5, 6, 7]
 
-    checkpoint = folder / "checkpoint.safetensors"
-    assert read_checkpoint(checkpoint).description["step"] == 5
-    resumed = train(4, f"--out={folder}", *options, f"--resume={checkpoint}")
+    checkpoints = folder / "checkpoints"
+    assert read_manifest(checkpoints)[1].description["step"] == 5
+    resumed = train(4, f"--out={folder}", *options, f"--resume={checkpoints}")
     assert resumed.returncode == 0, resumed.stderr
     assert losses(folder) == losses(tmp_path / "through")
-    found = read_checkpoint(checkpoint)
-    expected = read_checkpoint(tmp_path / "through" / "checkpoint.safetensors")
+    at, found = read_manifest(checkpoints)
+    other, expected = read_manifest(tmp_path / "through" / "checkpoints")
     assert found.description == expected.description
-    assert found.arrays.keys() == expected.arrays.keys()
-    for name, array in expected.arrays.items():
-        np.testing.assert_array_equal(found.arrays[name], array, err_msg=name)
+    assert found.description["step"] == 10
+    assert found.entries == expected.entries
+    for file in expected.files:
+        arrays = load_file(at / file)
+        for name, array in load_file(other / file).items():
+            np.testing.assert_array_equal(arrays[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_a_rank_that_fails_ends_the_job_and_a_resume_goes_on_bitwise(
         ("--steps=many", 2, "argument --steps: invalid int value: 'many'"),
         ("--batch-size=0", 1, "batch_size must be at least 1, not 0"),
         ("--data=/no/such/text", 1, "/no/such/text: No such file or directory"),
-        ("--resume=train.py", 1, "train.py is truncated or no safetensors file"),
+        ("--resume=train.py", 1, "train.py is a file; a checkpoint is a folder"),
     ],
 )
 def test_wrong_options_give_one_error(
@@ -143,7 +148,7 @@ def test_without_mpirun_and_with_less_sequences_than_ranks(train: Train, tmp_pat
     few = train(4, f"--out={tmp_path / 'few'}", "--steps=3", "--batch-size=2", "--optimizer=sgd")
     assert few.returncode == 0, few.stderr
     assert sorted(path.name for path in (tmp_path / "few").iterdir()) == [
-        "checkpoint.safetensors",
+        "checkpoints",
         "loss.png",
         "metrics.jsonl",
         "sample.txt",

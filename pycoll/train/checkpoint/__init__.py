@@ -1,1 +1,1 @@
-"""The state of a run on disk, and how all ranks resume from it."""
+"""The state of a run on disk, written by all ranks, and how any other ranks resume from it."""

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pycoll.train.checkpoint.checkpoint import Checkpoint, CheckpointError
+from pycoll.train.checkpoint.manifest import CheckpointError
 
 
-def require_same(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
+def require_same(path: Path, description: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Refuse a checkpoint whose description differs from ``expected`` in any of its entries.
 
     Raises
     ------
     CheckpointError
-        It names the file and the first entry that differs.
+        It names the checkpoint and the first entry that differs.
     """
     for name, here in expected.items():
-        there = checkpoint.description.get(name)
+        there = description.get(name)
         if there != here:
             raise CheckpointError(
                 f"{path} is a checkpoint of another {name}: {_difference(there, here)}; "
@@ -26,9 +26,9 @@ def require_same(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Any]
             )
 
 
-def changed_settings(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> list[str]:
+def changed_settings(description: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """Return one line per setting that differs; such a run goes on, but is another run."""
-    before = checkpoint.description.get("settings", {})
+    before = description.get("settings", {})
     return [
         f"{name} is now {settings[name]!r}, was {before.get(name)!r}"
         for name in settings

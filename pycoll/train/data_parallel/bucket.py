@@ -6,7 +6,7 @@ Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parall
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from pycoll.train.array_module import Array
@@ -26,6 +26,8 @@ class Bucket:
     zeros : callable
         Makes the buffer: ``zeros(count, like)`` returns a 1-D array of zeros of the kind and dtype
         of the array ``like``.
+    parts : int
+        The buffer ends with as many zeros as make its length a multiple of this.
 
     Attributes
     ----------
@@ -33,24 +35,58 @@ class Bucket:
         The gradients, 1-D, in the order of ``members``.
     """
 
-    def __init__(self, members: Sequence[Named], zeros: Zeros) -> None:
+    def __init__(self, members: Sequence[Named], zeros: Zeros, parts: int = 1) -> None:
         self.members = list(members)
-        first = self.members[0][1].data
+        self._zeros = zeros
         total = sum(parameter.data.size for _, parameter in self.members)
-        self.flat = zeros(total, first)
-        offset = 0
-        for _, parameter in self.members:
-            end = offset + parameter.data.size
-            parameter.grad = self.flat[offset:end].reshape(parameter.data.shape)
-            offset = end
+        self._length = total + -total % parts
+        self.flat = zeros(self._length, self.members[0][1].data)
+        for _, parameter, start, stop in self._places():
+            parameter.grad = self.flat[start:stop].reshape(parameter.data.shape)
 
     @property
     def complete(self) -> bool:
         """Whether all gradients of the bucket have been written."""
         return all(parameter.complete for _, parameter in self.members)
 
+    def join_values(self) -> Array:
+        """Make the members' values views into one buffer, laid out like ``flat``; return it."""
+        values = self._zeros(self._length, self.members[0][1].data)
+        for _, parameter, start, stop in self._places():
+            view = values[start:stop].reshape(parameter.data.shape)
+            view[...] = parameter.data
+            parameter.data = view
+        return values
 
-def fill_buckets(parameters: Sequence[Named], bucket_bytes: int, zeros: Zeros) -> list[Bucket]:
+    def cut(self, first: int, last: int) -> Iterator[tuple[str, Parameter, slice, slice]]:
+        """Yield what of the members lies between two elements of the buffer.
+
+        Yields
+        ------
+        (str, Parameter, slice, slice)
+            The slice of the flattened parameter, and the same elements counted from ``first``.
+        """
+        for name, parameter, start, stop in self._places():
+            begin, end = max(start, first), min(stop, last)
+            if begin < end:
+                yield (
+                    name,
+                    parameter,
+                    slice(begin - start, end - start),
+                    slice(begin - first, end - first),
+                )
+
+    def _places(self) -> Iterator[tuple[str, Parameter, int, int]]:
+        start = 0
+        for name, parameter in self.members:
+            stop = start + parameter.data.size
+            yield name, parameter, start, stop
+            start = stop
+
+
+def fill_buckets(
+    parameters: Sequence[Named], bucket_bytes: int, zeros: Zeros, parts: int = 1
+) -> list[Bucket]:
     """Put gradients into buckets in the order in which a backward pass completes them.
 
     Parameters
@@ -60,7 +96,7 @@ def fill_buckets(parameters: Sequence[Named], bucket_bytes: int, zeros: Zeros) -
     bucket_bytes : int
         A bucket is closed before it would grow beyond this size; a single larger gradient gets a
         bucket of its own. It is also closed where the dtype changes.
-    zeros : callable
+    zeros, parts
         As for `Bucket`.
     """
     if bucket_bytes < 1:
@@ -75,4 +111,4 @@ def fill_buckets(parameters: Sequence[Named], bucket_bytes: int, zeros: Zeros) -
             filled = 0
         groups[-1].append((name, parameter))
         filled += data.nbytes
-    return [Bucket(group, zeros) for group in groups]
+    return [Bucket(group, zeros, parts) for group in groups]

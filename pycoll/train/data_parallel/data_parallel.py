@@ -1,24 +1,33 @@
 """Data parallelism: equal parameters on all ranks, gradients summed while backward goes on.
 
-Each bucket of gradients is all-reduced as soon as its last gradient is written. The last layers
+Each bucket of gradients is reduced as soon as its last gradient is written. The last layers
 come first, so that their reduction overlaps with the backward pass of the layers before them.
 
-Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
-(2020), section 3.2.
+Sources: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
+(2020), section 3.2; Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion
+Parameter Models" (2020), section 5.1; Micikevicius et al., "Mixed Precision Training" (2018),
+section 3.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from pycoll.train.data_parallel.bucket import fill_buckets
-from pycoll.train.data_parallel.host_copy import SumInFlight, broadcast_in_place, shared_zeros
+from pycoll.train.data_parallel.bucket import Named, fill_buckets
+from pycoll.train.data_parallel.exchange import Exchange
+from pycoll.train.data_parallel.wire import (
+    Precision,
+    broadcast_in_place,
+    dtype_of,
+    shared_zeros,
+)
 from pycoll.train.layers.layer import Layer
-from pycoll.train.layers.parameter import GradientError
+from pycoll.train.layers.parameter import GradientError, Parameter
+from pycoll.train.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from pycoll import Communicator
@@ -35,41 +44,87 @@ class DataParallel:
 
     Parameters
     ----------
-    model : Layer
-        Its parameters' gradients become views into the buckets.
+    model : Layer or sequence of (str, Parameter)
+        Its parameters' gradients become views into the buckets, and with ``zero`` or "bfloat16"
+        their values, too.
     comm : Communicator
+        Of the ranks that hold the same parameters.
     bucket_bytes : int
-        See `fill_buckets`. Must be the same on all ranks.
+        See `fill_buckets`. Must be the same on all ranks, as the following.
+    zero : {0, 1}
+        With 1, each rank's optimizer works on its 1/size of every bucket (ZeRO stage 1): the state
+        of the optimizer takes 1/size of the memory, and a step 1/size of the time.
+    precision : {"full", "bfloat16"}
+        With "bfloat16", gradients and values travel in bfloat16, and the model computes with values
+        that are rounded to it, while the optimizer works on values in full precision.
 
     Attributes
     ----------
+    parameters : list of (str, Parameter)
+        What this rank's optimizer must be made of: the model's parameters themselves, or with
+        ``zero`` or "bfloat16" a `Piece` of each that this rank has a part of. After `reducing`
+        their gradients are the sums over all ranks.
     blocked_seconds : float
-        Time spent waiting for reductions since the object was made, in seconds: what overlap
+        Time spent waiting for other ranks since the object was made, in seconds: what overlap
         could not hide.
+
+    Raises
+    ------
+    ValueError
+        For a ``zero`` or ``precision`` that does not exist.
+    ImportError
+        For "bfloat16" without ml_dtypes.
 
     Examples
     --------
+    >>> parallel = DataParallel(model, comm, zero=1)
+    >>> optimizer = AdamW(parallel.parameters)
     >>> with parallel.reducing():
     ...     model.backward(saved, dscores)
-    >>> optimizer.step(learning_rate)
+    >>> parallel.step(optimizer, learning_rate)
     """
 
-    def __init__(self, model: Layer, comm: Communicator, bucket_bytes: int = MEBIBYTE) -> None:
+    def __init__(
+        self,
+        model: Layer | Sequence[Named],
+        comm: Communicator,
+        bucket_bytes: int = MEBIBYTE,
+        *,
+        zero: int = 0,
+        precision: Precision = "full",
+    ) -> None:
+        if zero not in (0, 1):
+            raise ValueError(f"there is no zero stage {zero!r}; choose 0 or 1")
+        dtype = dtype_of(precision)
         self.comm = comm
+        self.sharded = zero == 1
         self.blocked_seconds = 0.0
-        parameters = model.named_parameters()
-        for _, parameter in parameters:
+        named = list(model) if isinstance(model, Sequence) else model.named_parameters()
+        for _, parameter in named:
             broadcast_in_place(comm, parameter.data)
-        self.buckets = fill_buckets(parameters, bucket_bytes, partial(shared_zeros, comm))
-        self._sums: list[SumInFlight] = []
-        for _, parameter in parameters:
-            parameter.on_complete = self._launch_complete_buckets
+        self.buckets = fill_buckets(
+            named, bucket_bytes, partial(shared_zeros, comm), comm.size if self.sharded else 1
+        )
+        self._exchanges = [
+            Exchange(bucket, comm, sharded=self.sharded, dtype=dtype) for bucket in self.buckets
+        ]
+        self.parameters: list[Named] = (
+            named
+            if not self.sharded and dtype is None
+            else [entry for exchange in self._exchanges for entry in exchange.trained]
+        )
+        if dtype is not None:
+            self.spread()  # the model is to start from rounded values
+        self._reducing = 0
+        for _, parameter in named:
+            parameter.on_complete = self._reduce_complete_buckets
 
     @contextmanager
     def reducing(self, passes: int = 1) -> Iterator[None]:
         """Reduce the gradients that backward passes inside the block write.
 
-        Gradients may be used after the block, not in it.
+        Gradients may be used after the block, not in it: those of ``parameters``. With ``zero``
+        those of the model are this rank's own or partial sums.
 
         Parameters
         ----------
@@ -82,29 +137,82 @@ class DataParallel:
             When a parameter got no gradient, or not from all passes: it is named.
         """
         # Left over from a block that raised: they still write to the buffers used again now.
-        self._wait()
+        self._finish_reducing()
         for bucket in self.buckets:
             for _, parameter in bucket.members:
                 parameter.clear_gradient(passes)
         yield
         self._require_all_gradients()
         started = perf_counter()
-        self._wait()
+        self._finish_reducing()
         self.blocked_seconds += perf_counter() - started
 
-    def _wait(self) -> None:
-        for total in self._sums:
-            total.wait()
-        self._sums = []
+    def step(self, optimizer: Optimizer, learning_rate: float) -> None:
+        """Make a step of the optimizer, and give its result to the model on all ranks. Collective.
 
-    def _launch_complete_buckets(self) -> None:
+        Buckets travel as soon as the optimizer is done with them.
+
+        Raises
+        ------
+        ValueError
+            When the optimizer was not made of this object's ``parameters``.
+        """
+        self._require_own(optimizer)
+        left = [{id(parameter) for _, parameter in e.trained} for e in self._exchanges]
+        bucket_of = {key: number for number, keys in enumerate(left) for key in keys}
+        started = 0
+
+        def spread_finished() -> None:
+            nonlocal started
+            while started < len(left) and not left[started]:
+                self._exchanges[started].spread()
+                started += 1
+
+        spread_finished()  # a bucket of which this rank has nothing but padding
+        for parameter in optimizer.updates(learning_rate):
+            left[bucket_of[id(parameter)]].discard(id(parameter))
+            spread_finished()
+        self._finish_spreading()
+
+    def spread(self) -> None:
+        """Give all ranks the values that ``parameters`` have on the ranks they belong to.
+
+        Collective. For values that came from elsewhere than `step`, such as a checkpoint.
+        """
+        for exchange in self._exchanges:
+            exchange.spread()
+        self._finish_spreading()
+
+    def squared_norm(self) -> float:
+        """Return the sum of the squares of all gradients of ``parameters``.
+
+        It is that of the whole model's gradients when it is summed over the ranks of each
+        communicator in ``norm_comms``.
+        """
+        return sum(_sum_of_squares(parameter) for _, parameter in self.parameters)
+
+    @property
+    def norm_comms(self) -> tuple[Communicator, ...]:
+        """The communicators over whose ranks ``parameters`` are distributed."""
+        return (self.comm,) if self.sharded else ()
+
+    def _finish_reducing(self) -> None:
+        for exchange in self._exchanges[: self._reducing]:
+            exchange.finish_reduce()
+        self._reducing = 0
+
+    def _finish_spreading(self) -> None:
+        started = perf_counter()
+        for exchange in self._exchanges:
+            exchange.finish_spread()
+        self.blocked_seconds += perf_counter() - started
+
+    def _reduce_complete_buckets(self) -> None:
         # Always in bucket order: ranks must start the same collectives in the same order, even
         # where gradients become complete in another one.
-        while len(self._sums) < len(self.buckets):
-            bucket = self.buckets[len(self._sums)]
-            if not bucket.complete:
-                break
-            self._sums.append(SumInFlight(self.comm, bucket.flat))
+        while self._reducing < len(self.buckets) and self.buckets[self._reducing].complete:
+            self._exchanges[self._reducing].reduce()
+            self._reducing += 1
 
     def _require_all_gradients(self) -> None:
         missing = [
@@ -118,3 +226,16 @@ class DataParallel:
                 f"rank {self.comm.rank}: the backward pass wrote no complete gradient for "
                 f"{', '.join(missing)}; every parameter of the model must take part in the loss"
             )
+
+    def _require_own(self, optimizer: Optimizer) -> None:
+        own = {id(parameter) for _, parameter in self.parameters}
+        given = {id(parameter) for _, parameter in optimizer.parameters}
+        if own != given:
+            raise ValueError(
+                f"rank {self.comm.rank}: the optimizer steps on other parameters than this "
+                "DataParallel's; make it of DataParallel.parameters"
+            )
+
+
+def _sum_of_squares(parameter: Parameter) -> float:
+    return float((parameter.grad * parameter.grad).sum(dtype="float64"))

@@ -52,6 +52,11 @@ class Parameter:
         self._expected = self.uses * passes
 
     @property
+    def is_matrix(self) -> bool:
+        """Whether it has two axes or more: weight decay is for those."""
+        return self.data.ndim >= 2
+
+    @property
     def complete(self) -> bool:
         """Whether all expected contributions have been written since `clear_gradient`."""
         return self._contributions == self._expected

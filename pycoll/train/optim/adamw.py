@@ -6,7 +6,7 @@ Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class AdamW(Optimizer):
             self._state[f"first_moment.{name}"] = parameter.data * 0
             self._state[f"second_moment.{name}"] = parameter.data * 0
 
-    def step(self, learning_rate: float) -> None:
+    def updates(self, learning_rate: float) -> Iterator[Parameter]:
         self._state["steps"] += 1
         steps = int(self._state["steps"][0])
         beta1, beta2 = self.betas
@@ -74,3 +74,4 @@ class AdamW(Optimizer):
             if decay:
                 parameter.data *= 1 - learning_rate * decay
             parameter.data -= term
+            yield parameter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pycoll.train.array_module import Array
 from pycoll.train.layers.parameter import Parameter
@@ -13,8 +13,10 @@ from pycoll.train.state import load_state
 class Optimizer(ABC):
     """Change parameters by their gradients.
 
-    Subclasses put every array that a resumed run needs into ``self._state``, under names that
-    say which parameter it belongs to.
+    Subclasses put every array that a resumed run needs into ``self._state``: under
+    ``kind.parameter`` where each element belongs to one of the parameter, and under a name without
+    a dot otherwise. They treat each element by itself: an optimizer may be given parts of
+    parameters.
 
     Parameters
     ----------
@@ -26,16 +28,35 @@ class Optimizer(ABC):
 
     def __init__(self, parameters: Sequence[tuple[str, Parameter]], weight_decay: float) -> None:
         self.parameters = list(parameters)
+        self._by_name = dict(self.parameters)
         self.weight_decay = weight_decay
         self._state: dict[str, Array] = {}
 
     @abstractmethod
+    def updates(self, learning_rate: float) -> Iterator[Parameter]:
+        """Update all parameters in place from their gradients, one after the other.
+
+        Yields
+        ------
+        Parameter
+            The one that has just been updated: it may be sent while the next one is worked on.
+        """
+
     def step(self, learning_rate: float) -> None:
         """Update all parameters in place from their gradients."""
+        for _ in self.updates(learning_rate):
+            pass
 
     def decay_of(self, parameter: Parameter) -> float:
         """Return the weight decay of one parameter."""
-        return self.weight_decay if parameter.data.ndim >= 2 else 0.0
+        return self.weight_decay if parameter.is_matrix else 0.0
+
+    def parameter_of(self, state: str) -> Parameter | None:
+        """Return the parameter, element by element, to which an entry of the state belongs.
+
+        None for an entry that belongs to the optimizer as a whole, such as a count of steps.
+        """
+        return self._by_name.get(state.partition(".")[2])
 
     def state_dict(self) -> dict[str, Array]:
         """Return the state by name: the arrays themselves, not copies."""

@@ -6,7 +6,7 @@ Source: Sutskever et al., "On the importance of initialization and momentum in d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pycoll.train.layers.parameter import Parameter
 from pycoll.train.optim.optimizer import Optimizer
@@ -44,7 +44,7 @@ class SGD(Optimizer):
             for name, parameter in self.parameters:
                 self._state[f"velocity.{name}"] = parameter.data * 0
 
-    def step(self, learning_rate: float) -> None:
+    def updates(self, learning_rate: float) -> Iterator[Parameter]:
         for name, parameter in self.parameters:
             gradient = parameter.grad + self.decay_of(parameter) * parameter.data
             if self.momentum:
@@ -56,3 +56,4 @@ class SGD(Optimizer):
                 else:
                     gradient = velocity
             parameter.data -= learning_rate * gradient
+            yield parameter

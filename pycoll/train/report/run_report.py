@@ -127,7 +127,7 @@ class RunReport:
             f"{validation / self.unigram:.0%} of the unigram model's {self.unigram:.3f}\n"
             f"{self._seconds:.0f} s of training, {rate / 1000:.1f}k tokens/s, "
             f"{self._blocked_seconds / self._seconds:.0%} of the time waiting for communication\n"
-            f"loss.png, metrics.jsonl, sample.txt and the checkpoint are in {self.folder}\n"
+            f"loss.png, metrics.jsonl, sample.txt and the checkpoints are in {self.folder}\n"
             f"\nThe model writes:\n{sample}",
             flush=True,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def state(trainer: Trainer) -> np.ndarray:
+    """Return what this rank holds: all parameters, and its part of the optimizer's state."""
     arrays = [parameter.data for _, parameter in trainer.model.named_parameters()]
     arrays += trainer.optimizer.state_dict().values()
     return np.concatenate([array.reshape(-1).astype(np.float64) for array in arrays])
@@ -46,40 +48,122 @@ def test_all_ranks_keep_the_same_state_and_report_the_same_loss(batch_size: int)
     require_same_on_all_ranks(state(trainer))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_resumed_run_goes_on_bitwise(folder: Path, optimizer: str) -> None:
-    """The trainer that resumes has made steps of another run before."""
-    through = small_trainer(comm, optimizer=optimizer)
-    losses = [through.train_step().loss for _ in range(6)]
-    stopped = small_trainer(comm, optimizer=optimizer)
-    for _ in range(3):
-        stopped.train_step()
-    stopped.save(folder / "checkpoint")
-    resumed = small_trainer(comm, optimizer=optimizer)
+def options(optimizer: str, zero: int, precision: str) -> dict[str, Any]:
+    if precision == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    return {"optimizer": optimizer, "zero": zero, "precision": precision, "weight_decay": 0.1}
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+@pytest.mark.parametrize(
+    ("optimizer", "precision"), [("adamw", "full"), ("sgd", "full"), ("adamw", "bfloat16")]
+)
+def test_a_resumed_run_goes_on_bitwise(
+    folder: Path, optimizer: str, zero: int, precision: str
+) -> None:
+    """The trainer that resumes has made a step before; the one that saves goes on meanwhile."""
+    chosen = options(optimizer, zero, precision)
+    through = small_trainer(comm, **chosen)
+    losses = [through.train_step().loss for _ in range(3)]
+    through.save(folder)
+    losses += [through.train_step().loss for _ in range(3)]
+    through.finish_saving()
+    resumed = small_trainer(comm, **chosen)
     resumed.train_step()
-    resumed.resume(folder / "checkpoint")
+    resumed.resume(folder)
     assert [resumed.train_step().loss for _ in range(3)] == losses[3:]
     np.testing.assert_array_equal(state(resumed), state(through))
 
 
-def test_a_checkpoint_that_rank_0_refuses_is_refused_on_all_ranks(folder: Path) -> None:
-    trainer = small_trainer(comm)
-    trainer.save(folder / "checkpoint")
-    other = small_trainer(comm, layers=2)
+@pytest.mark.parametrize("precision", ["full", "bfloat16"])
+def test_zero_makes_the_same_run(folder: Path, precision: str) -> None:
+    """A run may also change between the two, or to one rank, at a checkpoint."""
+    plain = small_trainer(comm, **options("adamw", 0, precision))
+    sharded = small_trainer(comm, **options("adamw", 1, precision))
+    for _ in range(3):
+        assert sharded.train_step().loss == pytest.approx(plain.train_step().loss, rel=1e-5)
+    sharded.save(folder)
+    changed = small_trainer(comm, **options("adamw", 0, precision))
+    sharded.finish_saving()
+    assert changed.resume(folder) == ["zero is now 0, was 1"]
+    alone = comm.split(comm.rank)
+    assert alone is not None
+    single = small_trainer(alone, **options("adamw", 0, precision))
+    single.resume(folder)
+    np.testing.assert_array_equal(state(single), state(changed))
+    for (name, ours), (_, theirs) in zip(
+        changed.model.named_parameters(), sharded.model.named_parameters(), strict=True
+    ):
+        np.testing.assert_array_equal(ours.data, theirs.data, err_msg=name)
+    # Back again, with what one rank has written.
+    if comm.rank == 0:
+        single.save(folder)
+        single.finish_saving()
+    comm.barrier()
+    back = small_trainer(comm, **options("adamw", 1, precision))
+    back.resume(folder)
+    np.testing.assert_array_equal(state(back), state(sharded))
+    held = sum(array.size for array in back.optimizer.state_dict().values())
+    whole = sum(array.size for array in changed.optimizer.state_dict().values())
+    assert held <= whole / comm.size + 2 * len(back.parallel.buckets) + 1
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+def test_a_checkpoint_that_one_rank_refuses_is_refused_on_all(folder: Path, zero: int) -> None:
+    trainer = small_trainer(comm, zero=zero)
+    trainer.save(folder)
+    trainer.finish_saving()
+    other = small_trainer(comm, layers=2, zero=zero)
     before = state(other)
     with pytest.raises(RefusedError, match="another model: layers is 1 there but 2 here"):
-        other.resume(folder / "checkpoint")
+        other.resume(folder)
     np.testing.assert_array_equal(state(other), before)
-    assert other.train_step().step == 1
+    last = sorted(folder.glob("step-*/rank-*"))[-1]
+    comm.barrier()
+    if comm.rank == 0:
+        content = bytearray(last.read_bytes())
+        content[-1] ^= 1
+        last.write_bytes(content)
+    comm.barrier()
+    trainer.train_step()
+    before = state(trainer)
+    with pytest.raises(RefusedError, match=f"{last.name} is damaged"):
+        trainer.resume(folder)
+    np.testing.assert_array_equal(state(trainer), before)
+    assert trainer.train_step().step == 2
 
 
-def test_a_checkpoint_that_cannot_be_written_is_refused_on_all_ranks(folder: Path) -> None:
-    trainer = small_trainer(comm)
+def test_a_checkpoint_that_cannot_be_written_is_refused_on_all_ranks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever rank it is that fails; the error comes from the next call."""
+    trainer = small_trainer(comm, zero=1)
     if comm.rank == 0:
         (folder / "file").write_text("")
+    trainer.save(folder / "file" / "checkpoints")
     with pytest.raises(RefusedError, match="file"):
-        trainer.save(folder / "file" / "checkpoint")
-    assert trainer.train_step().step == 1
+        trainer.finish_saving()
+    trainer.save(folder)
+    trainer.train_step()
+    trainer.finish_saving()
+    for failing in sorted({0, comm.size - 1}):
+        with monkeypatch.context() as patch:
+            if comm.rank == failing:
+
+                def fail(*_: object) -> None:
+                    raise OSError(28, f"No space left for rank {comm.rank}")
+
+                patch.setattr("pycoll.train.checkpoint.folder.write_file", fail)
+            trainer.save(folder)
+            with pytest.raises(RefusedError, match=f"No space left for rank {failing}"):
+                trainer.finish_saving()
+        comm.barrier()
+        assert sorted(path.name for path in folder.glob("*e*")) == [
+            "file",
+            "latest",
+            "step-00000000",
+        ]
+    assert trainer.train_step().step == 2
 
 
 def test_a_loss_that_is_no_number_on_one_rank_stops_all() -> None:
@@ -96,4 +180,4 @@ def test_a_whole_run_writes_once(folder: Path) -> None:
     require_same_on_all_ranks(np.array([validation]))
     comm.barrier()
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["checkpoint.safetensors", "loss.png", "metrics.jsonl", "sample.txt"]
+    assert names == ["checkpoints", "loss.png", "metrics.jsonl", "sample.txt"]
