@@ -18,7 +18,7 @@ class RecordedWork:
 
 
 class RecordedCommunicator:
-    """It reduces nothing: with one rank, nothing is to be done.
+    """It moves nothing: with one rank, nothing is to be done.
 
     Attributes
     ----------
@@ -26,6 +26,8 @@ class RecordedCommunicator:
         Arrays of asynchronous reductions, when they were started and waited for.
     contents : list of array
         What the launched arrays held then.
+    calls : list of str
+        The kinds of the launched operations.
     """
 
     def __init__(self, rank: int = 0) -> None:
@@ -35,11 +37,24 @@ class RecordedCommunicator:
         self.launched: list[np.ndarray] = []
         self.contents: list[np.ndarray] = []
         self.waited: list[np.ndarray] = []
+        self.calls: list[str] = []
         self.barriers = 0
 
     def all_reduce(self, array: np.ndarray, *, op: str = "sum", async_op: bool = False) -> Any:
         if not async_op:
             return array
+        return self._launch("all_reduce", array)
+
+    def reduce_scatter(self, array: np.ndarray, out: np.ndarray, **_: Any) -> RecordedWork:
+        assert np.shares_memory(array, out)
+        return self._launch("reduce_scatter", array)
+
+    def all_gather(self, array: np.ndarray, out: np.ndarray, **_: Any) -> RecordedWork:
+        assert np.shares_memory(array, out)
+        return self._launch("all_gather", array)
+
+    def _launch(self, call: str, array: np.ndarray) -> RecordedWork:
+        self.calls.append(call)
         self.launched.append(array)
         self.contents.append(array.copy())
         return RecordedWork(self, array)

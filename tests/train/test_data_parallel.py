@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 from recorded import RecordedCommunicator
 
-from pycoll.train import DataParallel, GradientError, Layer, Parameter
+from pycoll.train import SGD, DataParallel, GradientError, Layer, Parameter
 from pycoll.train.data_parallel.bucket import fill_buckets
 
 Named = list[tuple[str, Parameter]]
@@ -169,3 +170,59 @@ def test_an_error_in_the_block_is_not_replaced_by_one_about_gradients() -> None:
     _, _, parallel = made()
     with pytest.raises(ZeroDivisionError), parallel.reducing():
         raise ZeroDivisionError
+
+
+class Slow(SGD):
+    """Notes what has been started when each parameter has been updated."""
+
+    def __init__(self, comm: RecordedCommunicator, parameters: Named) -> None:
+        super().__init__(parameters)
+        self.comm = comm
+        self.started: list[int] = []
+
+    def updates(self, learning_rate: float) -> Iterator[Parameter]:
+        for parameter in super().updates(learning_rate):
+            self.started.append(self.comm.calls.count("all_gather"))
+            yield parameter
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_with_zero_buckets_travel_while_the_optimizer_works(backwards: bool) -> None:
+    """In bucket order, whatever the optimizer's is; the model has the result when all is done."""
+    model, comm = Model(), RecordedCommunicator()
+    parallel = DataParallel(model, comm, bucket_bytes=16, zero=1)  # type: ignore[arg-type]
+    assert [name for name, _ in parallel.parameters] == ["p3", "p2", "p1", "p0"]
+    parameters = parallel.parameters[::-1] if backwards else parallel.parameters
+    optimizer = Slow(comm, parameters)
+    with parallel.reducing():
+        model.backward((3, 2, 1, 0), 10)
+    assert comm.calls == ["reduce_scatter"] * 2
+    parallel.step(optimizer, 1.0)
+    assert comm.calls == ["reduce_scatter"] * 2 + ["all_gather"] * 2
+    assert optimizer.started == ([0, 0, 0, 0] if backwards else [0, 0, 1, 1])
+    assert len(comm.waited) == 4
+    np.testing.assert_array_equal(comm.contents[2:], [[-13, -13, -12, -12], [-11, -11, -10, -10]])
+    np.testing.assert_array_equal(model.p2.data, [-12, -12])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch, zero: int) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ImportError, match="precision 'bfloat16' needs the ml_dtypes package"):
+        DataParallel(
+            Model(),
+            RecordedCommunicator(),  # type: ignore[arg-type]
+            zero=zero,
+            precision="bfloat16",
+        )
+
+
+def test_a_part_of_a_bucket_knows_what_it_cuts() -> None:
+    """3 + 2 + 4 elements and one of padding, as 2 parts of 5."""
+    (bucket,) = fill_buckets(parameters(4, 2, 3), 1000, zeros, parts=2)
+    assert bucket.flat.shape == (10,)
+    cuts = [
+        [(name, of.start, of.stop, at.start, at.stop) for name, _, of, at in bucket.cut(*part)]
+        for part in ((0, 5), (5, 10))
+    ]
+    assert cuts == [[("p2", 0, 3, 0, 3), ("p1", 0, 2, 3, 5)], [("p0", 0, 4, 0, 4)]]

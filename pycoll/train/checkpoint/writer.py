@@ -66,7 +66,7 @@ class CheckpointWriter:
         ------
         RefusedError
             On all ranks, when the checkpoint *before* could not be written, or when the ranks do
-            not hold everything.
+            not hold everything. Where it does it all, also when this one could not be written.
         """
         self.wait()
         mine = [
@@ -84,12 +84,13 @@ class CheckpointWriter:
             for one in held
             if one.name in wanted
         }
-        self._thread = threading.Thread(
-            target=self._write, args=(root, copies, division, description), name="checkpoint"
-        )
-        self._thread.start()
+        work = (root, copies, division, description)
         if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
-            self.wait()
+            self._write(*work)
+        else:
+            # No daemon: at the end of a program that does not wait, Python does.
+            self._thread = threading.Thread(target=self._try, args=work, name="checkpoint")
+            self._thread.start()
 
     def wait(self) -> None:
         """Wait until the last checkpoint is on the disk. Collective.
@@ -107,19 +108,13 @@ class CheckpointWriter:
         if error is not None:
             raise error
 
-    def _write(
-        self,
-        root: Path,
-        arrays: dict[str, npt.NDArray[Any]],
-        division: list[list[Entry]],
-        description: dict[str, Any],
-    ) -> None:
+    def _try(self, *work: Any) -> None:
         try:
-            self._write_all(root, arrays, division, description)
+            self._write(*work)
         except BaseException as error:  # for wait(), which raises it where somebody sees it
             self._error = error
 
-    def _write_all(
+    def _write(
         self,
         root: Path,
         arrays: dict[str, npt.NDArray[Any]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,6 +10,8 @@ import pytest
 import pycoll
 from pycoll.train import (
     GPT,
+    SGD,
+    AdamW,
     CrossEntropy,
     DataParallel,
     GPTConfig,
@@ -17,8 +19,10 @@ from pycoll.train import (
     Initializer,
     Layer,
     Linear,
+    Parameter,
     shard,
 )
+from pycoll.train.data_parallel.wire import Precision
 
 comm = pycoll.world()
 CONFIG = GPTConfig(vocabulary=11, context=6, width=8, heads=2, layers=2)
@@ -139,3 +143,147 @@ def test_a_missing_gradient_is_named_and_the_next_pass_is_right() -> None:
         model.backward(("second", "first"), 1.0)
     np.testing.assert_array_equal(model.first.weight.grad, np.full((3, 3), comm.size))
     np.testing.assert_array_equal(model.second.weight.grad, np.full((3, 3), 10 * comm.size))
+
+
+def trained(
+    comm: pycoll.Communicator, dtype: str, steps: int = 20, **options: Any
+) -> tuple[GPT, DataParallel, AdamW]:
+    """Train on batches of 13 sequences, of which each rank has its share."""
+    model = GPT(CONFIG, Initializer(0, dtype))
+    parallel = DataParallel(model, comm, 1000, **options)
+    # The default epsilon would amplify what rounding leaves of gradients that are nearly 0.
+    optimizer = AdamW(parallel.parameters, weight_decay=0.1, epsilon=1e-6)
+    inputs, targets = batch(13)
+    mine = shard(13, comm.rank, comm.size)
+    for _ in range(steps):
+        with parallel.reducing():
+            backward(model, inputs[mine], targets[mine], 1 / 13)
+        parallel.step(optimizer, 0.01)
+    return model, parallel, optimizer
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_zero_trains_as_one_process(dtype: str, tolerance: float) -> None:
+    """Weights that decay and some that do not, in buckets that parts cut anywhere."""
+    alone = comm.split(comm.rank)
+    assert alone is not None
+    expected = values_of(trained(alone, dtype)[0])
+    found = values_of(trained(comm, dtype, zero=1)[0])
+    assert np.linalg.norm(found - expected) <= tolerance * np.linalg.norm(expected)
+    assert np.linalg.norm(expected - values_of(GPT(CONFIG, Initializer(0, dtype)))) > 1
+
+
+def values_of(model: GPT) -> np.ndarray:
+    return np.concatenate([p.data.reshape(-1) for _, p in model.named_parameters()])
+
+
+def require_same_on_all_ranks(array: np.ndarray) -> None:
+    gathered = comm.all_gather(np.ascontiguousarray(array).reshape(-1)).reshape(comm.size, -1)
+    assert (gathered == gathered[0]).all()
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+def test_bfloat16_rounds_weights_and_keeps_masters(zero: int) -> None:
+    """All ranks compute with the same rounded weights; both ways of the optimizer agree."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    model, parallel, _ = trained(comm, "float32", steps=5, zero=zero, precision="bfloat16")
+    for _, parameter in model.named_parameters():
+        rounded = parameter.data.astype(ml_dtypes.bfloat16).astype(np.float32)
+        np.testing.assert_array_equal(parameter.data, rounded)
+        require_same_on_all_ranks(parameter.data)
+    of_model = dict(model.named_parameters())
+    finer = 0
+    for name, piece in parallel.parameters:
+        there = of_model[name].data.reshape(-1)[piece.start : piece.stop]  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(piece.data.astype(ml_dtypes.bfloat16), there)
+        finer += int((piece.data != there).sum())
+    assert comm.all_reduce(np.array([finer]))[0] > 1000  # of some 2000 weights
+
+
+def test_bfloat16_learns_what_float32_learns() -> None:
+    pytest.importorskip("ml_dtypes")
+    losses = []
+    for options in ({}, {"precision": "bfloat16"}, {"precision": "bfloat16", "zero": 1}):
+        model, _, _ = trained(comm, "float32", **options)
+        inputs, targets = batch(13)
+        losses.append(CrossEntropy().forward(model.forward(inputs)[0], targets)[0] / inputs.size)
+    assert losses[0] < 0.8 * np.log(11)
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=0.02)
+
+
+def test_updates_smaller_than_bfloat16_can_hold_add_up() -> None:
+    """Steps of 1/1000 of the weight, half of what would be rounded away, 16 times."""
+    pytest.importorskip("ml_dtypes")
+    weight = Parameter(np.ones((4, 4), np.float32), np.zeros((4, 4), np.float32))
+    parallel = DataParallel([("weight", weight)], comm, precision="bfloat16")
+    optimizer = SGD(parallel.parameters)
+    for _ in range(16):
+        with parallel.reducing():
+            weight.accumulate(np.multiply, np.full((4, 4), 1 / comm.size, np.float32), 1)
+        parallel.step(optimizer, 2**-10)
+    assert np.unique(weight.data).size == 1
+    assert weight.data[0, 0] == pytest.approx(1 - 2**-6, rel=2**-8)
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+def test_each_rank_holds_its_share_of_the_state_and_of_the_norm(zero: int) -> None:
+    """Pieces cover everything once; their squared norms sum up to that of one process."""
+    _, parallel, optimizer = trained(comm, "float64", steps=1, zero=zero)
+    norm = np.array([parallel.squared_norm()])
+    for over in parallel.norm_comms:
+        over.all_reduce(norm)
+    expected = on_one_process(CONFIG, 13)
+    assert norm[0] == pytest.approx(sum((gradient**2).sum() for gradient in expected.values()))
+    elements = sum(gradient.size for gradient in expected.values())
+    mine = np.array([sum(piece.data.size for _, piece in parallel.parameters)])
+    moments = sum(array.size for array in optimizer.state_dict().values()) - 1
+    assert moments == 2 * mine[0]
+    if zero:
+        assert mine[0] <= elements / comm.size + len(parallel.buckets)
+        comm.all_reduce(mine)
+    assert mine[0] == elements
+
+
+def test_zero_names_a_missing_gradient_and_the_next_step_is_right() -> None:
+    model = Pair()
+    before = model.first.weight.data.copy()
+    parallel = DataParallel(model, comm, bucket_bytes=1, zero=1)
+    optimizer = SGD(parallel.parameters)
+    with (
+        pytest.raises(GradientError, match=f"rank {comm.rank}: .* for first.weight; every"),
+        parallel.reducing(),
+    ):
+        model.backward(("second",), 5.0)
+    with parallel.reducing():
+        model.backward(("second", "first"), 1.0)
+    parallel.step(optimizer, 1.0)
+    np.testing.assert_allclose(model.first.weight.data, before - comm.size, rtol=1e-14)
+
+
+def test_an_optimizer_of_other_parameters_is_refused() -> None:
+    """Before anything is sent: the model's parameters themselves would go to waste with ZeRO."""
+    model = Pair()
+    parallel = DataParallel(model, comm, zero=1)
+    with pytest.raises(ValueError, match=r"make it of DataParallel\.parameters"):
+        parallel.step(SGD(model.named_parameters()), 1.0)
+    with pytest.raises(ValueError, match="there is no zero stage 3; choose 0 or 1"):
+        DataParallel(model, comm, zero=3)
+
+
+def test_what_a_step_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """(p-1)/p of the gradients and of the values with ZeRO, half of those bytes in bfloat16."""
+    pytest.importorskip("ml_dtypes")
+    monkeypatch.setenv("PYCOLL_SHARED_MEMORY", "0")
+    wired = comm.dup()  # by messages, which are counted
+    weight = Parameter(np.ones((840, 100), np.float32), np.zeros((840, 100), np.float32))
+    for precision, element in (("full", 4), ("bfloat16", 2)):
+        parallel = DataParallel(
+            [("weight", weight)], wired, zero=1, precision=cast(Precision, precision)
+        )
+        before = wired.sent_bytes
+        with parallel.reducing():
+            weight.accumulate(np.multiply, weight.data, 1)
+        reduced = wired.sent_bytes
+        parallel.step(SGD(parallel.parameters), 1.0)
+        share = 84000 * element * (comm.size - 1) // comm.size
+        assert (reduced - before, wired.sent_bytes - reduced) == (share, share)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from small_run import small_trainer
 
 import pycoll
-from pycoll.train import RefusedError, RunOptions, Trainer, TrainingDivergedError, run
+from pycoll.train import (
+    RefusedError,
+    RunOptions,
+    Trainer,
+    TrainingDivergedError,
+    read_manifest,
+    run,
+)
 from pycoll.train.verdict import broadcast_text
 
 comm = pycoll.world()
@@ -164,6 +173,18 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_on_all_ranks(
             "step-00000000",
         ]
     assert trainer.train_step().step == 2
+
+
+def test_without_threads_in_mpi_a_checkpoint_is_there_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MPI, "Query_thread", lambda: MPI.THREAD_FUNNELED)
+    monkeypatch.delattr(threading, "Thread")
+    trainer = small_trainer(comm, zero=1)
+    trainer.train_step()
+    trainer.save(folder)
+    assert read_manifest(folder)[1].description["step"] == 1
+    trainer.resume(folder)
 
 
 def test_a_loss_that_is_no_number_on_one_rank_stops_all() -> None:
