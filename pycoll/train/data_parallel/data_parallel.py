@@ -26,7 +26,7 @@ from pycoll.train.data_parallel.wire import (
     shared_zeros,
 )
 from pycoll.train.layers.layer import Layer
-from pycoll.train.layers.parameter import GradientError, Parameter
+from pycoll.train.layers.parameter import GradientError
 from pycoll.train.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -183,18 +183,14 @@ class DataParallel:
             exchange.spread()
         self._finish_spreading()
 
-    def squared_norm(self) -> float:
-        """Return the sum of the squares of all gradients of ``parameters``.
-
-        It is that of the whole model's gradients when it is summed over the ranks of each
-        communicator in ``norm_comms``.
-        """
-        return sum(_sum_of_squares(parameter) for _, parameter in self.parameters)
-
     @property
-    def norm_comms(self) -> tuple[Communicator, ...]:
-        """The communicators over whose ranks ``parameters`` are distributed."""
-        return (self.comm,) if self.sharded else ()
+    def counted(self) -> list[Named]:
+        """Those of ``parameters`` that this rank counts where all ranks count each element once.
+
+        For a norm over all gradients, such as clipping needs: with ``zero`` every rank counts its
+        pieces, without it rank 0 counts all parameters.
+        """
+        return self.parameters if self.sharded or self.comm.rank == 0 else []
 
     def _finish_reducing(self) -> None:
         for exchange in self._exchanges[: self._reducing]:
@@ -235,7 +231,3 @@ class DataParallel:
                 f"rank {self.comm.rank}: the optimizer steps on other parameters than this "
                 "DataParallel's; make it of DataParallel.parameters"
             )
-
-
-def _sum_of_squares(parameter: Parameter) -> float:
-    return float((parameter.grad * parameter.grad).sum(dtype="float64"))
