@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pycoll.train.data_parallel.bucket import Named, fill_buckets
@@ -64,9 +63,6 @@ class DataParallel:
         What this rank's optimizer must be made of: the model's parameters themselves, or with
         ``zero`` or "bfloat16" a `Piece` of each that this rank has a part of. After `reducing`
         their gradients are the sums over all ranks.
-    blocked_seconds : float
-        Time spent waiting for other ranks since the object was made, in seconds: what overlap
-        could not hide.
 
     Raises
     ------
@@ -98,7 +94,6 @@ class DataParallel:
         dtype = dtype_of(precision)
         self.comm = comm
         self.sharded = zero == 1
-        self.blocked_seconds = 0.0
         named = list(model) if isinstance(model, Sequence) else model.named_parameters()
         for _, parameter in named:
             broadcast_in_place(comm, parameter.data)
@@ -111,10 +106,8 @@ class DataParallel:
         self.parameters: list[Named] = (
             named
             if not self.sharded and dtype is None
-            else [entry for exchange in self._exchanges for entry in exchange.trained]
+            else [entry for exchange in reversed(self._exchanges) for entry in exchange.trained]
         )
-        if dtype is not None:
-            self.spread()  # the model is to start from rounded values
         self._reducing = 0
         for _, parameter in named:
             parameter.on_complete = self._reduce_complete_buckets
@@ -143,14 +136,14 @@ class DataParallel:
                 parameter.clear_gradient(passes)
         yield
         self._require_all_gradients()
-        started = perf_counter()
         self._finish_reducing()
-        self.blocked_seconds += perf_counter() - started
 
     def step(self, optimizer: Optimizer, learning_rate: float) -> None:
         """Make a step of the optimizer, and give its result to the model on all ranks. Collective.
 
-        Buckets travel as soon as the optimizer is done with them.
+        Buckets travel as soon as the optimizer is done with them, those of the first layers first.
+        They may still be on their way when this returns: reading a parameter's values waits for
+        its bucket, so that the rest arrives while the next forward pass goes on.
 
         Raises
         ------
@@ -158,30 +151,37 @@ class DataParallel:
             When the optimizer was not made of this object's ``parameters``.
         """
         self._require_own(optimizer)
+        self._finish_spreading()  # of values that nobody has read
         left = [{id(parameter) for _, parameter in e.trained} for e in self._exchanges]
-        bucket_of = {key: number for number, keys in enumerate(left) for key in keys}
-        started = 0
+        exchange_of = {key: number for number, keys in enumerate(left) for key in keys}
+        # Always in this order, as for gradients.
+        waiting = list(reversed(range(len(left))))
 
         def spread_finished() -> None:
-            nonlocal started
-            while started < len(left) and not left[started]:
-                self._exchanges[started].spread()
-                started += 1
+            while waiting and not left[waiting[0]]:
+                self._exchanges[waiting.pop(0)].spread()
 
         spread_finished()  # a bucket of which this rank has nothing but padding
         for parameter in optimizer.updates(learning_rate):
-            left[bucket_of[id(parameter)]].discard(id(parameter))
+            left[exchange_of[id(parameter)]].discard(id(parameter))
             spread_finished()
-        self._finish_spreading()
 
     def spread(self) -> None:
         """Give all ranks the values that ``parameters`` have on the ranks they belong to.
 
         Collective. For values that came from elsewhere than `step`, such as a checkpoint.
         """
-        for exchange in self._exchanges:
-            exchange.spread()
         self._finish_spreading()
+        for exchange in reversed(self._exchanges):
+            exchange.spread()
+
+    @property
+    def blocked_seconds(self) -> float:
+        """Time spent waiting for other ranks since the object was made, in seconds.
+
+        It is what overlap could not hide.
+        """
+        return sum(exchange.blocked_seconds for exchange in self._exchanges)
 
     @property
     def counted(self) -> list[Named]:
@@ -198,10 +198,8 @@ class DataParallel:
         self._reducing = 0
 
     def _finish_spreading(self) -> None:
-        started = perf_counter()
         for exchange in self._exchanges:
             exchange.finish_spread()
-        self.blocked_seconds += perf_counter() - started
 
     def _reduce_complete_buckets(self) -> None:
         # Always in bucket order: ranks must start the same collectives in the same order, even

@@ -10,6 +10,7 @@ Source: Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from pycoll.train.data_parallel.bucket import Bucket, Named
@@ -34,6 +35,8 @@ class Exchange:
     ----------
     trained : list of (str, Parameter)
         What the optimizer of this rank is to step on.
+    blocked_seconds : float
+        Time spent waiting for other ranks since the object was made, in seconds.
     """
 
     def __init__(
@@ -41,12 +44,15 @@ class Exchange:
     ) -> None:
         self.bucket = bucket
         self.trained: list[Named] = bucket.members
+        self.blocked_seconds = 0.0
         self._comm = comm
         self._sharded = sharded
         self._gradients = Wire(comm, bucket.flat, dtype)
         self._values: Wire | None = None
         self._masters = None
-        self._work: Work[Any] | None = None
+        self._reduction: Work[Any] | None = None
+        self._arrival: Work[Any] | None = None
+        self._spreading = False
         length = len(bucket.flat) // comm.size if sharded else len(bucket.flat)
         first = comm.rank * length if sharded else 0
         self._own = slice(first, first + length)
@@ -56,6 +62,8 @@ class Exchange:
             data = values[self._own]
             if dtype is not None:
                 data = self._masters = data.copy()
+                self._values.load()
+                self._values.store()  # the model starts from rounded values, too
             grad = bucket.flat[self._own]
             self.trained = [
                 (name, Piece(whole, of.start, of.stop, data=data[at], grad=grad[at]))
@@ -66,7 +74,7 @@ class Exchange:
         """Start to sum the gradients over all ranks; `finish_reduce` ends it."""
         self._gradients.load()
         memory = self._gradients.memory
-        self._work = (
+        self._reduction = (
             self._comm.reduce_scatter(memory, memory[self._own], op="sum", async_op=True)
             if self._sharded
             else self._comm.all_reduce(memory, op="sum", async_op=True)
@@ -74,27 +82,35 @@ class Exchange:
 
     def finish_reduce(self) -> None:
         """Wait until the gradients of ``trained`` are the sums."""
-        if self._wait():
+        if self._reduction is not None:
+            work, self._reduction = self._reduction, None
+            started = perf_counter()
+            work.wait()
+            self.blocked_seconds += perf_counter() - started
             self._gradients.store(self._own)
 
     def spread(self) -> None:
-        """Start to give all ranks the values of ``trained``; `finish_spread` ends it."""
+        """Start to give all ranks the values of ``trained``; the first read of a value ends it."""
         if self._values is None:
             return
         self._values.load(self._own, source=self._masters)
         memory = self._values.memory
         if self._sharded:
-            self._work = self._comm.all_gather(memory[self._own], memory, async_op=True)
+            self._arrival = self._comm.all_gather(memory[self._own], memory, async_op=True)
+        self._spreading = True
+        for _, parameter in self.bucket.members:
+            parameter.on_read = self.finish_spread
 
     def finish_spread(self) -> None:
         """Wait until the parameters of this rank have the values of all ranks' ``trained``."""
-        self._wait()
-        if self._values is not None:
-            self._values.store()
-
-    def _wait(self) -> bool:
-        if self._work is None:
-            return False
-        work, self._work = self._work, None
-        work.wait()
-        return True
+        if self._values is None or not self._spreading:
+            return
+        self._spreading = False
+        for _, parameter in self.bucket.members:
+            parameter.on_read = None
+        if self._arrival is not None:
+            work, self._arrival = self._arrival, None
+            started = perf_counter()
+            work.wait()
+            self.blocked_seconds += perf_counter() - started
+        self._values.store()

@@ -24,7 +24,7 @@ class Parameter:
     Attributes
     ----------
     data : Array
-        The values.
+        The values. Reading it waits for them where they are on their way from other ranks.
     grad : Array
         The gradient, of the shape and dtype of ``data``. It may be a view into a larger buffer.
     shard : Shard, optional
@@ -33,18 +33,41 @@ class Parameter:
         How often one backward pass contributes: 1, or more for a weight that several layers share.
     on_complete : callable, optional
         Called without arguments when the gradient is complete.
+    on_read : callable, optional
+        Called without arguments before ``data`` is read, once: it waits for the values.
     """
 
-    __slots__ = ("_contributions", "_expected", "data", "grad", "on_complete", "shard", "uses")
+    __slots__ = (
+        "_contributions",
+        "_data",
+        "_expected",
+        "grad",
+        "on_complete",
+        "on_read",
+        "shard",
+        "uses",
+    )
 
     def __init__(self, data: Array, grad: Array, shard: Shard | None = None) -> None:
-        self.data = data
+        self._data = data
         self.grad = grad
         self.shard = shard
         self.uses = 1
         self.on_complete: Callable[[], None] | None = None
+        self.on_read: Callable[[], None] | None = None
         self._contributions = 0
         self._expected = 1
+
+    @property
+    def data(self) -> Array:
+        if self.on_read is not None:
+            wait, self.on_read = self.on_read, None
+            wait()
+        return self._data
+
+    @data.setter
+    def data(self, values: Array) -> None:
+        self._data = values
 
     def clear_gradient(self, passes: int = 1) -> None:
         """Forget the gradient; the next ``passes`` backward passes together make the new one."""
@@ -54,7 +77,7 @@ class Parameter:
     @property
     def is_matrix(self) -> bool:
         """Whether it has two axes or more: weight decay is for those."""
-        return self.data.ndim >= 2
+        return self._data.ndim >= 2
 
     @property
     def complete(self) -> bool:

@@ -284,5 +284,6 @@ def test_what_a_step_sends(monkeypatch: pytest.MonkeyPatch) -> None:
             weight.accumulate(np.multiply, weight.data, 1)
         reduced = wired.sent_bytes
         parallel.step(SGD(parallel.parameters), 1.0)
+        assert weight.data.shape == (840, 100)  # which waits
         share = 84000 * element * (comm.size - 1) // comm.size
         assert (reduced - before, wired.sent_bytes - reduced) == (share, share)
