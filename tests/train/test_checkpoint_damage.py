@@ -54,6 +54,27 @@ def test_what_is_written_is_read(checkpoint: Path) -> None:
             np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "float16", "bfloat16", "uint64"])
+def test_dtypes(tmp_path: Path, writer: CheckpointWriter, dtype: str) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    array = np.array([[0, 1], [1, 0]]).astype(dtype)
+    writer.save(tmp_path, held({"array": array}), {"step": 1})
+    writer.wait()
+    found = np.zeros_like(array)
+    load_checkpoint(pycoll.world(), tmp_path, held({"array": found}), {})
+    np.testing.assert_array_equal(found, array)
+
+
+def test_a_dtype_that_files_cannot_hold_is_refused(
+    tmp_path: Path, writer: CheckpointWriter
+) -> None:
+    writer.save(tmp_path, held({"array": np.zeros(1, dtype=np.longdouble)}), {"step": 1})
+    with pytest.raises(RefusedError, match="cannot hold all of the dtypes"):
+        writer.wait()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_shards_are_safetensors_files(checkpoint: Path) -> None:
     assert load_file(checkpoint / SHARD).keys() == arrays(3).keys()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pycoll.train import (
     TrainingDivergedError,
     read_manifest,
 )
+from pycoll.train.checkpoint import folder
 
 
 def state(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -165,6 +167,31 @@ def test_a_failure_while_saving_is_refused_and_leaves_the_old_checkpoint(
     trainer.save(tmp_path)
     trainer.finish_saving()
     assert read_manifest(tmp_path)[1].description["step"] == 1
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is as slow as can be; what is written are the values at the time of the call."""
+    trainer = small_trainer(pycoll.world())
+    saved = state(trainer)
+    may_write = threading.Event()
+    write_file = folder.write_file
+
+    def wait_and_write(path: Path, content: bytes) -> None:
+        assert may_write.wait(60)
+        write_file(path, content)
+
+    monkeypatch.setattr(folder, "write_file", wait_and_write)
+    trainer.save(tmp_path)
+    for _ in range(3):
+        trainer.train_step()
+    assert not (tmp_path / "latest").exists()
+    may_write.set()
+    trainer.finish_saving()
+    trainer.resume(tmp_path)
+    assert trainer.step == 0
+    require_same_state(state(trainer), saved)
 
 
 def test_the_hook_between_reduction_and_step_sees_and_changes_gradients() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load
+from safetensors import deserialize
 
 from pycoll.train.array_module import array_module_of
 from pycoll.train.checkpoint.belonging import require_same
@@ -127,13 +127,13 @@ def _assemble(at: Path, manifest: Manifest, held: Sequence[Held]) -> list[npt.ND
         if not there.cover(one.place.size):
             raise CheckpointError(f"{at} lacks some of the elements of {one.name!r}")
     for name, wanted in copies.items():
-        arrays = _read_file(at / name, manifest.files[name])
+        content = _read_file(at / name, manifest.files[name])
         for tensor, runs, values in wanted:
-            copy_runs(runs, arrays[tensor], values)
+            copy_runs(runs, np.frombuffer(content[tensor], dtype=values.dtype), values)
     return staged
 
 
-def _read_file(path: Path, facts: FileFacts) -> dict[str, npt.NDArray[Any]]:
+def _read_file(path: Path, facts: FileFacts) -> dict[str, bytes]:
     content = path.read_bytes()
     if len(content) != facts.bytes:
         raise CheckpointError(
@@ -144,7 +144,9 @@ def _read_file(path: Path, facts: FileFacts) -> dict[str, npt.NDArray[Any]]:
         raise CheckpointError(
             f"{path} is damaged: its content does not match its checksum; use another checkpoint"
         )
-    return load(content)
+    # Not as arrays: safetensors makes none of bfloat16 for NumPy.
+    tensors = deserialize(content)  # type: ignore[no-untyped-call]
+    return {name: tensor["data"] for name, tensor in tensors}
 
 
 def _require_same_tensor(at: Path, entry: Entry, one: Held) -> None:

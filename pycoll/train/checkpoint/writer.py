@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from mpi4py import MPI
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from pycoll.train.array_module import as_numpy
@@ -155,7 +156,11 @@ def _file_of(rank: int) -> str:
 
 
 def _write_shard(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    content = save(arrays)
+    try:
+        content = save(arrays)
+    except (SafetensorError, KeyError) as error:
+        dtypes = ", ".join(sorted({array.dtype.name for array in arrays.values()}))
+        raise ValueError(f"safetensors cannot hold all of the dtypes {dtypes}") from error
     folder.write_file(path, content)
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 

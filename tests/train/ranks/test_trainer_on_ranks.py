@@ -155,16 +155,24 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_on_all_ranks(
     trainer.save(folder)
     trainer.train_step()
     trainer.finish_saving()
-    for failing in sorted({0, comm.size - 1}):
+
+    def fail(*_: object) -> None:
+        raise OSError(28, f"No space left for rank {comm.rank}")
+
+    def write_elsewhere(path: Path, content: bytes) -> None:
+        """As if the folder were not the one that rank 0 sees."""
+
+    last = comm.size - 1
+    for failing, function, message in (
+        (0, fail, "No space left for rank 0"),
+        (last, fail, f"No space left for rank {last}"),
+        (last, write_elsewhere, f"rank 0 does not see .*rank-0000{last}.safetensors"),
+    ):
         with monkeypatch.context() as patch:
             if comm.rank == failing:
-
-                def fail(*_: object) -> None:
-                    raise OSError(28, f"No space left for rank {comm.rank}")
-
-                patch.setattr("pycoll.train.checkpoint.folder.write_file", fail)
+                patch.setattr("pycoll.train.checkpoint.folder.write_file", function)
             trainer.save(folder)
-            with pytest.raises(RefusedError, match=f"No space left for rank {failing}"):
+            with pytest.raises(RefusedError, match=message):
                 trainer.finish_saving()
         comm.barrier()
         assert sorted(path.name for path in folder.glob("*e*")) == [
