@@ -75,6 +75,14 @@ def test_a_dtype_that_files_cannot_hold_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_description_that_json_cannot_hold_is_refused(
+    tmp_path: Path, writer: CheckpointWriter
+) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        writer.save(tmp_path, held(arrays(1)), {"step": 1, "width": np.zeros(1)})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_shards_are_safetensors_files(checkpoint: Path) -> None:
     assert load_file(checkpoint / SHARD).keys() == arrays(3).keys()
 
