@@ -1,0 +1,121 @@
+"""Gradients scaled down where their norm, over all parameters on all ranks, is too great.
+
+Each parameter counts once: of those that all ranks of a tensor-parallel group hold whole, the copies
+of its first rank; of those split among them, all parts; and every pipeline stage has its own.
+
+Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks"
+(2013), section 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pycoll.train.array_module import Array, array_module_of
+from pycoll.train.layers.parameter import Parameter
+from pycoll.train.verdict import AgreedError
+
+if TYPE_CHECKING:
+    from pycoll import Communicator
+    from pycoll.train.mesh import Mesh
+
+
+class GradientNormError(AgreedError):
+    """The global norm of the gradients is infinite or no number."""
+
+
+def clip_gradients(
+    parameters: Sequence[tuple[str, Parameter]], max_norm: float, mesh: Mesh | None = None
+) -> float:
+    """Scale all gradients by the same factor, so that their global norm is at most ``max_norm``.
+
+    Collective over the mesh. Gradients must be complete, and added up over ``mesh.dp``. For those
+    that an optimizer holds in parts, put it together from `counts`, `squared_norm`, `global_norm`
+    and `clip_factor`.
+
+    Parameters
+    ----------
+    parameters : sequence of (str, Parameter)
+        Those of this rank.
+    max_norm : float
+        Above 0; `math.inf` only measures.
+    mesh : Mesh, optional
+        Omitted where every rank has all parameters.
+
+    Returns
+    -------
+    float
+        The norm before, the same on all ranks.
+
+    Raises
+    ------
+    GradientNormError
+        On all ranks, where the norm is infinite or no number. Nothing has been scaled then.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be above 0, not {max_norm}")
+    tensor_rank = mesh.coordinates.tp if mesh else 0
+    own = squared_norm(p.grad for _, p in parameters if counts(p, tensor_rank))
+    norm = global_norm(own, (mesh.tp, mesh.pp) if mesh else ())
+    factor = clip_factor(norm, max_norm)
+    if factor < 1:
+        for _, parameter in parameters:
+            parameter.grad *= factor
+    return norm
+
+
+def counts(parameter: Parameter, tensor_rank: int) -> bool:
+    """Return whether a rank is the one that counts its part of a parameter.
+
+    Parameters
+    ----------
+    tensor_rank : int
+        Number of the rank in its tensor-parallel group.
+    """
+    return not parameter.is_copy and (parameter.shard is not None or tensor_rank == 0)
+
+
+def squared_norm(arrays: Iterable[Array]) -> float:
+    """Return the sum of the squares of all elements, in float64."""
+    return sum(_squared(array) for array in arrays)
+
+
+def global_norm(squared: float, comms: Iterable[Communicator]) -> float:
+    """Return the norm of what many ranks hold, the same on all of them. Collective.
+
+    Parameters
+    ----------
+    squared : float
+        Of what this rank counts.
+    comms : iterable of Communicator
+        The axes of a mesh along which ranks hold different things.
+
+    Raises
+    ------
+    GradientNormError
+        On all ranks, where it is infinite or no number.
+    """
+    total = np.array([squared])
+    for comm in comms:
+        comm.all_reduce(total)
+    norm = math.sqrt(total[0])
+    if not math.isfinite(norm):
+        raise GradientNormError(
+            f"the norm of the gradients is {norm}; lower the learning rate or lengthen the warm-up"
+        )
+    return norm
+
+
+def clip_factor(norm: float, max_norm: float) -> float:
+    """Return by what gradients of this norm are to be multiplied; 1 where they are short enough."""
+    return min(1.0, max_norm / norm) if norm else 1.0
+
+
+def _squared(array: Array) -> float:
+    # float64 from the start: the square of a large float32 would be infinite, that of a small one 0.
+    squares = array_module_of(array).multiply(array, array, dtype=np.float64)
+    return float(squares.sum())
