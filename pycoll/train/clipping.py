@@ -1,7 +1,7 @@
 """Gradients scaled down where their norm, over all parameters on all ranks, is too great.
 
-Each parameter counts once: of those that all ranks of a tensor-parallel group hold whole, the copies
-of its first rank; of those split among them, all parts; and every pipeline stage has its own.
+Each parameter counts once: of those that all ranks of a tensor-parallel group hold whole, the
+copies of its first rank; of those split among them, all parts; every pipeline stage has its own.
 
 Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks"
 (2013), section 3.2.
@@ -58,9 +58,13 @@ def clip_gradients(
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, not {max_norm}")
-    tensor_rank = mesh.coordinates.tp if mesh else 0
-    own = squared_norm(p.grad for _, p in parameters if counts(p, tensor_rank))
-    norm = global_norm(own, (mesh.tp, mesh.pp) if mesh else ())
+    if mesh is None:
+        norm = global_norm(squared_norm(p.grad for _, p in parameters))
+    else:
+        at = mesh.coordinates
+        # Of replicas along dp, which have the same gradients, the first counts.
+        counted = (p.grad for _, p in parameters if at.dp == 0 and counts(p, at.tp))
+        norm = global_norm(squared_norm(counted), mesh.comm)
     factor = clip_factor(norm, max_norm)
     if factor < 1:
         for _, parameter in parameters:
@@ -81,18 +85,19 @@ def counts(parameter: Parameter, tensor_rank: int) -> bool:
 
 def squared_norm(arrays: Iterable[Array]) -> float:
     """Return the sum of the squares of all elements, in float64."""
-    return sum(_squared(array) for array in arrays)
+    return math.fsum(_squared(array) for array in arrays)
 
 
-def global_norm(squared: float, comms: Iterable[Communicator]) -> float:
-    """Return the norm of what many ranks hold, the same on all of them. Collective.
+def global_norm(squared: float, comm: Communicator | None = None) -> float:
+    """Return the norm of what many ranks hold, with the same bits on all of them. Collective.
 
     Parameters
     ----------
     squared : float
-        Of what this rank counts.
-    comms : iterable of Communicator
-        The axes of a mesh along which ranks hold different things.
+        Of what this rank counts: 0 where it counts nothing.
+    comm : Communicator, optional
+        All ranks of a mesh: sums along its axes, one after the other, need not give all ranks the
+        same bits, and then what they hold alike would drift apart.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def global_norm(squared: float, comms: Iterable[Communicator]) -> float:
         On all ranks, where it is infinite or no number.
     """
     total = np.array([squared])
-    for comm in comms:
+    if comm is not None:
         comm.all_reduce(total)
     norm = math.sqrt(total[0])
     if not math.isfinite(norm):
@@ -116,6 +121,6 @@ def clip_factor(norm: float, max_norm: float) -> float:
 
 
 def _squared(array: Array) -> float:
-    # float64 from the start: the square of a large float32 would be infinite, that of a small one 0.
+    # float64 from the start: the square of a large float32 is infinite, that of a small one 0.
     squares = array_module_of(array).multiply(array, array, dtype=np.float64)
     return float(squares.sum())
