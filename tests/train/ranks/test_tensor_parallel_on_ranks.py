@@ -22,12 +22,15 @@ from pycoll.train import (
     GPT,
     MLP,
     AdamW,
+    ColumnLinear,
     DataParallel,
     GPTConfig,
     Initializer,
+    Linear,
     Mesh,
     MLPConfig,
     RefusedError,
+    RowLinear,
     TensorGroup,
     agreed,
     clip_gradients,
@@ -183,6 +186,39 @@ def test_a_classifier_ends_where_one_process_does(mesh: Mesh, widths: tuple[int,
     model = MLP(config, Initializer(1), TensorGroup(mesh.tp))
     found = train(model, images, mesh, "float32")
     require_equal_parts(model, found.parameters, whole.parameters, 1e-5)
+
+
+@pytest.mark.parametrize("sequence_parallel", [False, True])
+def test_a_pair_of_split_affine_maps_equals_the_whole_maps(
+    mesh: Mesh, sequence_parallel: bool
+) -> None:
+    """With biases, and a number of columns that some groups cannot share out equally."""
+    tensor = TensorGroup(mesh.tp, sequence_parallel=sequence_parallel)
+    generator = np.random.default_rng(3)
+    x, dy = generator.standard_normal((2, 5, 12, 6))  # inputs and outputs: 5 sequences of 12
+    init = Initializer(0, "float64")
+    first = ColumnLinear(init.named("first"), 6, 10, tensor)
+    second = RowLinear(init.named("second"), 10, 6, tensor)
+    whole = [Linear(init.named("first"), 6, 10), Linear(init.named("second"), 10, 6)]
+    for layer in (*whole, first, second):
+        layer.clear_gradients()
+        bias = np.arange(1.0, 11.0)[: 10 if layer in (whole[0], first) else 6]
+        layer.bias.data[...] = layer.bias.shard.part_of(bias) if layer.bias.shard else bias
+
+    def there_and_back(layers: list[Linear], x: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
+        hidden, saved_first = layers[0].forward(x)
+        y, saved_second = layers[1].forward(hidden)
+        return [y, layers[0].backward(saved_first, layers[1].backward(saved_second, dy))]
+
+    here = tensor.positions(12)
+    found = there_and_back([first, second], x[:, here], dy[:, here])
+    for array, expected in zip(found, there_and_back(whole, x, dy), strict=True):
+        np.testing.assert_allclose(array, expected[:, here], atol=1e-12)
+    for layer, expected in ((first, whole[0]), (second, whole[1])):
+        gradients = {name: parameter.grad for name, parameter in layer.named_parameters()}
+        require_equal_parts(
+            layer, gradients, {name: p.grad for name, p in expected.named_parameters()}, 1e-12
+        )
 
 
 @pytest.mark.parametrize("sequence_parallel", [False, True])
