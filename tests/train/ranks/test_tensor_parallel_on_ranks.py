@@ -277,36 +277,32 @@ class Counted:
         return counted
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("sequence_parallel", [False, True])
-def test_a_block_costs_the_collectives_that_the_docs_say(
-    mesh: Mesh, sequence_parallel: bool
+def test_a_step_costs_the_collectives_that_the_docs_say(
+    mesh: Mesh, sequence_parallel: bool, recompute: bool
 ) -> None:
-    """docs/tensor_parallel.md: per block, and for everything around the blocks."""
+    """docs/tensor_parallel.md: in the blocks, and around them."""
+    counted = Counted(mesh.tp)
+    tensor = TensorGroup(counted, sequence_parallel=sequence_parallel)  # type: ignore
+    model = Case(recompute=recompute).model(tensor, "float32")
+    model.clear_gradients()
+    backward(model, *batch(0), 1.0)
 
-    def cost(layers: int) -> tuple[Counter[str], Counter[str]]:
-        counted = Counted(mesh.tp)
-        tensor = TensorGroup(counted, sequence_parallel=sequence_parallel)  # type: ignore
-        model = GPT(GPTConfig(**{**SHAPE, "layers": layers}), Initializer(1), tensor)
-        model.clear_gradients()
-        backward(model, *batch(0), 1.0)
-        return counted.calls, counted.bytes
-
-    # Subtracting counters would drop what is not above 0.
-    one, three = cost(1), cost(3)
-    calls, sizes = ({key: three[i][key] - one[i][key] for key in three[i]} for i in (0, 1))
-    activation = 4 * SEQUENCES * SHAPE["context"] * SHAPE["width"]
-    around = 4 * SEQUENCES * SHAPE["context"]
+    blocks, again = SHAPE["layers"], 2 if recompute else 0
+    position, row = 4 * SEQUENCES * SHAPE["context"], 4 * SHAPE["width"]
+    activation, loss = position * SHAPE["width"], 3 * position
     if sequence_parallel:
-        norms = 4 * 2  # gain and bias of two norms, in each of two blocks
-        assert calls == {"all_gather": 2 * 6, "reduce_scatter": 2 * 4, "all_reduce": norms}
-        assert sizes["all_gather"] == 2 * 6 * activation
-        assert sizes["reduce_scatter"] == 2 * 4 * activation
-        assert sizes["all_reduce"] == norms * 4 * SHAPE["width"]
+        moved = {"all_gather": blocks * (6 + again) + 3, "reduce_scatter": blocks * (4 + again) + 2}
+        vectors = 4 * blocks + 2  # gains and biases
+        assert counted.calls == {**moved, "all_reduce": vectors + 1 + 2}
+        assert counted.bytes["all_reduce"] == (vectors + SHAPE["context"]) * row + loss
+        for name, calls in moved.items():
+            assert counted.bytes[name] == calls * activation
     else:
-        assert calls == {"all_reduce": 2 * 4}
-        assert sizes["all_reduce"] == 2 * 4 * activation
-        # Embedding and head one each; of the loss, one and two numbers per position.
-        assert one[1]["all_reduce"] == (4 + 2) * activation + 3 * around
+        sums = blocks * (4 + again) + 2
+        assert counted.calls == {"all_reduce": sums + 2}
+        assert counted.bytes["all_reduce"] == sums * activation + loss
 
 
 def wrong_heads(tensor: TensorGroup) -> None:
