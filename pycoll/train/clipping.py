@@ -17,6 +17,7 @@ import numpy as np
 
 from pycoll.train.array_module import Array, array_module_of
 from pycoll.train.layers.parameter import Parameter
+from pycoll.train.mesh_shape import Coordinates
 from pycoll.train.verdict import AgreedError
 
 if TYPE_CHECKING:
@@ -29,22 +30,27 @@ class GradientNormError(AgreedError):
 
 
 def clip_gradients(
-    parameters: Sequence[tuple[str, Parameter]], max_norm: float, mesh: Mesh | None = None
+    parameters: Sequence[tuple[str, Parameter]],
+    max_norm: float,
+    mesh: Mesh | None = None,
+    *,
+    counted: Sequence[tuple[str, Parameter]] | None = None,
 ) -> float:
     """Scale all gradients by the same factor, so that their global norm is at most ``max_norm``.
 
-    Collective over the mesh. Gradients must be complete, and added up over ``mesh.dp``. For those
-    that an optimizer holds in parts, put it together from `counts`, `squared_norm`, `global_norm`
-    and `clip_factor`.
+    Collective over the mesh. Gradients must be complete, and added up over ``mesh.dp``.
 
     Parameters
     ----------
     parameters : sequence of (str, Parameter)
-        Those of this rank.
+        Those of this rank, or what its optimizer has of them.
     max_norm : float
         Above 0; `math.inf` only measures.
     mesh : Mesh, optional
         Omitted where every rank has all parameters.
+    counted : sequence of (str, Parameter), optional
+        Those that this rank counts among the ranks of ``mesh.dp``. By default these have the same
+        gradients, and the first counts all of them; where each has its part of them, pass that.
 
     Returns
     -------
@@ -58,13 +64,11 @@ def clip_gradients(
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, not {max_norm}")
-    if mesh is None:
-        norm = global_norm(squared_norm(p.grad for _, p in parameters))
-    else:
-        at = mesh.coordinates
-        # Of replicas along dp, which have the same gradients, the first counts.
-        counted = (p.grad for _, p in parameters if at.dp == 0 and counts(p, at.tp))
-        norm = global_norm(squared_norm(counted), mesh.comm)
+    at = mesh.coordinates if mesh else Coordinates(0, 0, 0)
+    if counted is None:
+        counted = parameters if at.dp == 0 else ()
+    own = squared_norm(p.grad for _, p in counted if counts(p, at.tp))
+    norm = global_norm(own, mesh.comm if mesh else None)
     factor = clip_factor(norm, max_norm)
     if factor < 1:
         for _, parameter in parameters:

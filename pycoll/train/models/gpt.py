@@ -18,7 +18,6 @@ from pycoll.train.layers.feed_forward import Activation
 from pycoll.train.layers.initializer import Initializer
 from pycoll.train.layers.layer import Layer
 from pycoll.train.layers.layer_norm import LayerNorm
-from pycoll.train.layers.parameter import Parameter
 from pycoll.train.layers.position_embedding import PositionEmbedding
 from pycoll.train.layers.recompute import Recompute
 from pycoll.train.layers.transformer_block import TransformerBlock
@@ -75,7 +74,9 @@ class GPT(Chain):
         `criterion` takes them so.
     part : range, optional
         Which of the layers, as `layer_names` numbers them, to make: a pipeline stage. It maps what
-        the layers before it return.
+        the layers before it return. Of a tied model, a part with the head but without the embedding
+        has a copy of "tokens.weight". Copies start equal; for them to stay so, their gradients must
+        be added up.
     recompute : bool
         Whether blocks save their inputs only; see `Recompute`.
     """
@@ -134,30 +135,16 @@ class GPT(Chain):
             "head": head,
         }
         super().__init__(makers, part)
-        tied = self.tied_elsewhere
-        if tied is not None:
-            tied.uses = 1
-            tied.is_copy = "tokens" not in self.layers
+        last = self.layers.get("head")
+        if isinstance(last, TiedHead) and "tokens" not in self.layers:
+            # The embedding was made for its weight only.
+            last.weight.uses = 1
+            last.weight.is_copy = True
 
     @staticmethod
     def layer_names(config: GPTConfig) -> list[str]:
         """Return the names of all layers, in their order."""
         return ["tokens", "positions", *_block_names(config), "final_norm", "head"]
-
-    @property
-    def tied_elsewhere(self) -> Parameter | None:
-        """The weight of which another part of the model has a copy.
-
-        That is "tokens.weight" of a tied model, in a part with either embedding or head. Copies
-        start equal; for them to stay so, their gradients must be added up before the optimizer
-        uses them.
-        """
-        embedding, head = self.layers.get("tokens"), self.layers.get("head")
-        if isinstance(embedding, Embedding) and self.config.tied and head is None:
-            return embedding.weight
-        if isinstance(head, TiedHead) and embedding is None:
-            return head.weight
-        return None
 
     def children(self) -> Iterable[tuple[str, Any]]:
         head = self.layers.get("head")
