@@ -26,6 +26,7 @@ from pycoll.train.checkpoint.manifest import CheckpointError, Manifest
 from pycoll.train.checkpoint.place import Place
 from pycoll.train.checkpoint.reader import load_checkpoint, read_manifest
 from pycoll.train.checkpoint.writer import CheckpointWriter
+from pycoll.train.clipping import GradientNormError, clip_gradients
 from pycoll.train.data.batches import RandomBatches, Sequences
 from pycoll.train.data.corpus import Corpus
 from pycoll.train.data.shard import shard
@@ -45,8 +46,15 @@ from pycoll.train.layers.layer_norm import LayerNorm
 from pycoll.train.layers.linear import Linear
 from pycoll.train.layers.parameter import GradientError, Parameter
 from pycoll.train.layers.position_embedding import PositionEmbedding
+from pycoll.train.layers.recompute import Recompute
+from pycoll.train.layers.shard import Shard
+from pycoll.train.layers.swiglu import SwiGLU
 from pycoll.train.layers.transformer_block import TransformerBlock
+from pycoll.train.mesh import Mesh
+from pycoll.train.mesh_shape import Coordinates, MeshShape
+from pycoll.train.models.chain import Chain
 from pycoll.train.models.gpt import GPT, GPTConfig
+from pycoll.train.models.mlp import MLP, MLPConfig
 from pycoll.train.optim.adamw import AdamW
 from pycoll.train.optim.optimizer import Optimizer
 from pycoll.train.optim.sgd import SGD
@@ -55,6 +63,9 @@ from pycoll.train.ranked_parser import RankedParser
 from pycoll.train.report.sample import sample_text
 from pycoll.train.settings import Settings
 from pycoll.train.state import StateError
+from pycoll.train.tensor_parallel.column_linear import ColumnLinear
+from pycoll.train.tensor_parallel.row_linear import RowLinear
+from pycoll.train.tensor_parallel.tensor_group import TensorGroup
 from pycoll.train.trainer import StepReport, Trainer, TrainingDivergedError
 from pycoll.train.training_run import RunOptions, run
 from pycoll.train.verdict import AgreedError, RefusedError, agreed
@@ -62,12 +73,16 @@ from pycoll.train.verdict import AgreedError, RefusedError, agreed
 __all__ = [
     "GELU",
     "GPT",
+    "MLP",
     "SGD",
     "AdamW",
     "AgreedError",
     "CausalAttention",
+    "Chain",
     "CheckpointError",
     "CheckpointWriter",
+    "ColumnLinear",
+    "Coordinates",
     "Corpus",
     "CrossEntropy",
     "DataParallel",
@@ -75,12 +90,16 @@ __all__ = [
     "FeedForward",
     "GPTConfig",
     "GradientError",
+    "GradientNormError",
     "Held",
     "Initializer",
     "Layer",
     "LayerNorm",
     "Linear",
+    "MLPConfig",
     "Manifest",
+    "Mesh",
+    "MeshShape",
     "Optimizer",
     "Parameter",
     "Piece",
@@ -88,12 +107,17 @@ __all__ = [
     "PositionEmbedding",
     "RandomBatches",
     "RankedParser",
+    "Recompute",
     "RefusedError",
+    "RowLinear",
     "RunOptions",
     "Sequences",
     "Settings",
+    "Shard",
     "StateError",
     "StepReport",
+    "SwiGLU",
+    "TensorGroup",
     "TiedHead",
     "TorchModule",
     "Trainer",
@@ -103,6 +127,7 @@ __all__ = [
     "WarmupCosine",
     "abort_job_on_error",
     "agreed",
+    "clip_gradients",
     "held_by",
     "load_checkpoint",
     "read_manifest",

@@ -11,6 +11,7 @@ from finite_differences import differences, require_equal_gradient, require_righ
 from pycoll.train import (
     GELU,
     GPT,
+    MLP,
     CausalAttention,
     CrossEntropy,
     Embedding,
@@ -20,7 +21,10 @@ from pycoll.train import (
     Layer,
     LayerNorm,
     Linear,
+    MLPConfig,
     PositionEmbedding,
+    Recompute,
+    SwiGLU,
     TransformerBlock,
 )
 
@@ -52,6 +56,16 @@ MAKERS: dict[str, tuple[Callable[[Initializer], Layer], tuple[int, ...]]] = {
     "attention, short": (lambda init: CausalAttention(init, 6, 3, context=8), (2, 3, 6)),
     "positions": (lambda init: PositionEmbedding(init, 4, 3, std=1.0), (2, 4, 3)),
     "positions, short": (lambda init: PositionEmbedding(init, 7, 3, std=1.0), (2, 4, 3)),
+    "swiglu": (lambda init: SwiGLU(init), (4, 6)),
+    "gated feed forward": (
+        lambda init: FeedForward(init, 4, activation="swiglu", expansion=3),
+        (2, 3, 4),
+    ),
+    "classifier": (lambda init: MLP(MLPConfig((3, 5, 4, 2)), init), (6, 3)),
+    "recomputed block": (
+        lambda init: Recompute(TransformerBlock(init, 6, 2, context=5, activation="swiglu")),
+        (2, 4, 6),
+    ),
     "block": (lambda init: TransformerBlock(init, 6, 2, context=5), (2, 4, 6)),
 }
 
@@ -195,3 +209,27 @@ def test_a_shared_parameter_is_named_once() -> None:
     assert names[0] == "tokens.weight"
     assert not any(name.startswith("head") for name in names)
     assert len(names) == len(set(names))
+
+
+def test_a_recomputed_layer_keeps_its_input_only_and_its_names() -> None:
+    block = TransformerBlock(initializer(), 6, 2, context=5)
+    layer, x = Recompute(block), numbers(2, 4, 6)
+    y, saved = layer.forward(x)
+    np.testing.assert_array_equal(y, block.forward(x)[0])
+    assert saved is x
+    assert [name for name, _ in layer.named_parameters()] == [
+        name for name, _ in block.named_parameters()
+    ]
+
+
+def test_swiglu_of_great_gates_is_finite() -> None:
+    """exp(1000) would overflow."""
+    layer = SwiGLU(initializer())
+    y, saved = layer.forward(np.array([[1000.0, -1000.0, 3.0, 3.0]]))
+    np.testing.assert_array_equal(y, [[3000, 0]])
+    np.testing.assert_array_equal(layer.backward(saved, np.ones((1, 2))), [[3, 0, 1000, 0]])
+
+
+def test_an_unknown_activation_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown activation 'relu'; choose"):
+        GPTConfig(7, context=5, width=4, heads=2, layers=1, activation="relu")

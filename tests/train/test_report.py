@@ -184,7 +184,7 @@ def test_a_run_that_diverges_keeps_its_last_checkpoint(tmp_path: Path) -> None:
 
     def diverge_in_step_4() -> StepReport:
         if trainer.step == 3:
-            trainer.model.final_norm.bias.data[0] = np.nan
+            trainer.model.layers["final_norm"].bias.data[0] = np.nan
         return make_step()
 
     trainer.train_step = diverge_in_step_4  # type: ignore[method-assign]

@@ -232,7 +232,7 @@ def test_accumulated_passes_make_the_same_step() -> None:
 def test_a_loss_that_is_no_number_stops_the_run_before_the_step(value: float) -> None:
     trainer = small_trainer(pycoll.world())
     trainer.train_step()
-    trainer.model.final_norm.bias.data[0] = value
+    trainer.model.layers["final_norm"].bias.data[0] = value
     before = state(trainer)
     with pytest.raises(TrainingDivergedError, match="in step 2; lower the learning rate"):
         trainer.train_step()

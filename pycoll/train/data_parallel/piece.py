@@ -25,6 +25,7 @@ class Piece(Parameter):
         self, whole: Parameter, start: int, stop: int, *, data: Array, grad: Array
     ) -> None:
         super().__init__(data, grad, whole.shard)
+        self.is_copy = whole.is_copy
         self.whole = whole
         self.start = start
         self.stop = stop

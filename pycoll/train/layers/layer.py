@@ -14,7 +14,7 @@ Nothing is kept in the layer between the two calls, so several micro-batches can
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pycoll.train.layers.parameter import Parameter
@@ -31,11 +31,18 @@ class Layer(ABC):
     def backward(self, saved: Any, dy: Any) -> Any:
         """Accumulate parameter gradients and return ``dx``."""
 
+    def children(self) -> Iterable[tuple[str, Any]]:
+        """Return what the layer is made of, by name, in the order of the forward pass.
+
+        Layers, parameters and lists of them count; anything else is passed over. By default all
+        attributes, in the order in which they were set in ``__init__``.
+        """
+        return vars(self).items()
+
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """Return all parameters as ``(dotted name, parameter)``, in the order of the forward pass.
 
-        The order is that in which the attributes were set in ``__init__``. A parameter that two
-        layers share appears once, under the name that comes first.
+        A parameter that two layers share appears once, under the name that comes first.
         """
         seen: set[int] = set()
         named = []
@@ -55,8 +62,8 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Parameter]]:
     if isinstance(value, Parameter):
         yield name, value
     elif isinstance(value, Layer):
-        for key, attribute in vars(value).items():
-            yield from _walk(attribute, f"{name}.{key}" if name else key)
+        for key, child in value.children():
+            yield from _walk(child, f"{name}.{key}" if name else key)
     elif isinstance(value, list):
         for index, element in enumerate(value):
             yield from _walk(element, f"{name}.{index}")

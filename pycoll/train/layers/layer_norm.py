@@ -10,16 +10,31 @@ from typing import Any
 from pycoll.train.array_module import Array
 from pycoll.train.layers.initializer import Initializer
 from pycoll.train.layers.layer import Layer
+from pycoll.train.tensor_parallel.tensor_group import ALONE, TensorGroup
 
 
 class LayerNorm(Layer):
-    """Map ``(..., width)`` to ``gain * (x - mean) / sqrt(variance + epsilon) + bias``."""
+    """Map ``(..., width)`` to ``gain * (x - mean) / sqrt(variance + epsilon) + bias``.
 
-    def __init__(self, init: Initializer, width: int, *, epsilon: float = 1e-5) -> None:
+    Parameters
+    ----------
+    tensor : TensorGroup
+        The ranks that each normalise their own positions, with sequence parallelism.
+    """
+
+    def __init__(
+        self,
+        init: Initializer,
+        width: int,
+        tensor: TensorGroup = ALONE,
+        *,
+        epsilon: float = 1e-5,
+    ) -> None:
         self.xp = init.xp
         self.epsilon = epsilon
         self.gain = init.constant((width,), 1)
         self.bias = init.constant((width,), 0)
+        self.gain.partial_over = self.bias.partial_over = tensor.sequence_group
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         normal = x - self._mean(x)

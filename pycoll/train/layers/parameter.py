@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycoll.train.array_module import Array
 from pycoll.train.layers.shard import Shard
+
+if TYPE_CHECKING:
+    from pycoll.train.tensor_parallel.tensor_group import TensorGroup
 
 
 class GradientError(RuntimeError):
@@ -29,6 +32,11 @@ class Parameter:
         The gradient, of the shape and dtype of ``data``. It may be a view into a larger buffer.
     shard : Shard, optional
         Which part of a larger parameter this is, where several ranks hold one together.
+    partial_over : TensorGroup, optional
+        The ranks whose gradients must be added up, where each has worked on its own positions of
+        the sequences. The gradient is complete only then, so nobody else has to know.
+    is_copy : bool
+        Whether another pipeline stage has the same parameter, too, and counts for it.
     uses : int
         How often one backward pass contributes: 1, or more for a weight that several layers share.
     on_complete : callable, optional
@@ -42,8 +50,10 @@ class Parameter:
         "_data",
         "_expected",
         "grad",
+        "is_copy",
         "on_complete",
         "on_read",
+        "partial_over",
         "shard",
         "uses",
     )
@@ -52,6 +62,8 @@ class Parameter:
         self._data = data
         self.grad = grad
         self.shard = shard
+        self.partial_over: TensorGroup | None = None
+        self.is_copy = False
         self.uses = 1
         self.on_complete: Callable[[], None] | None = None
         self.on_read: Callable[[], None] | None = None
@@ -107,5 +119,9 @@ class Parameter:
         else:
             self.grad += function(*operands, **options)
         self._contributions += 1
-        if self._contributions == self._expected and self.on_complete is not None:
+        if self._contributions < self._expected:
+            return
+        if self.partial_over is not None:
+            self.partial_over.reduce(self.grad)
+        if self.on_complete is not None:
             self.on_complete()

@@ -9,14 +9,23 @@ from typing import Any
 
 from pycoll.train.array_module import Array
 from pycoll.train.layers.attention import CausalAttention
-from pycoll.train.layers.feed_forward import FeedForward
+from pycoll.train.layers.feed_forward import Activation, FeedForward
 from pycoll.train.layers.initializer import Initializer
 from pycoll.train.layers.layer import Layer
 from pycoll.train.layers.layer_norm import LayerNorm
+from pycoll.train.tensor_parallel.tensor_group import ALONE, TensorGroup
 
 
 class TransformerBlock(Layer):
-    """Map ``(batch, length, width)`` to itself."""
+    """Map resident ``(batch, length, width)`` to itself.
+
+    Parameters
+    ----------
+    tensor : TensorGroup
+        The ranks that hold the block together.
+    activation : {"gelu", "swiglu"}
+        Of the feed-forward network.
+    """
 
     def __init__(
         self,
@@ -24,13 +33,19 @@ class TransformerBlock(Layer):
         width: int,
         heads: int,
         context: int,
+        tensor: TensorGroup = ALONE,
         *,
+        activation: Activation = "gelu",
         residual_std: float | None = None,
     ) -> None:
-        self.attention_norm = LayerNorm(init, width)
-        self.attention = CausalAttention(init, width, heads, context, residual_std=residual_std)
-        self.feed_forward_norm = LayerNorm(init, width)
-        self.feed_forward = FeedForward(init, width, residual_std=residual_std)
+        self.attention_norm = LayerNorm(init, width, tensor)
+        self.attention = CausalAttention(
+            init, width, heads, context, tensor, residual_std=residual_std
+        )
+        self.feed_forward_norm = LayerNorm(init, width, tensor)
+        self.feed_forward = FeedForward(
+            init, width, tensor, activation=activation, residual_std=residual_std
+        )
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         normal, saved_attention_norm = self.attention_norm.forward(x)

@@ -20,6 +20,8 @@ def sample_text(
 ) -> str:
     """Return ``length`` characters drawn one after the other from the model's predictions.
 
+    Collective over the ranks among which the model is split.
+
     Parameters
     ----------
     prompt : str
@@ -36,8 +38,8 @@ def sample_text(
     start = len(tokens)
     for _ in range(length):
         seen = np.array([tokens[-model.config.context :]])
-        scores, _ = model.forward(model.xp.asarray(seen))
-        last = as_numpy(scores[0, -1]).astype(np.float64) / temperature
+        scores = model.next_scores(model.xp.asarray(seen))
+        last = as_numpy(scores[0]).astype(np.float64) / temperature
         likelihoods = np.exp(last - last.max())
         likelihoods /= likelihoods.sum()
         tokens.append(int(generator.choice(len(likelihoods), p=likelihoods)))

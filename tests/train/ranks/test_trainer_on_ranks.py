@@ -198,7 +198,7 @@ def test_without_threads_in_mpi_a_checkpoint_is_there_at_once(
 def test_a_loss_that_is_no_number_on_one_rank_stops_all() -> None:
     trainer = small_trainer(comm, batch_size=16)
     if comm.rank == comm.size - 1:
-        trainer.model.final_norm.bias.data[0] = np.nan
+        trainer.model.layers["final_norm"].bias.data[0] = np.nan
     with pytest.raises(TrainingDivergedError, match="the loss became nan in step 1"):
         trainer.train_step()
 
