@@ -31,17 +31,29 @@ class Parameter:
         Which part of a larger parameter this is, where several ranks hold one together.
     uses : int
         How often one backward pass contributes: 1, or more for a weight that several layers share.
+    remote_uses : int
+        Contributions that come from other ranks, in addition: once for all passes together.
     on_complete : callable, optional
         Called without arguments when the gradient is complete.
     """
 
-    __slots__ = ("_contributions", "_expected", "data", "grad", "on_complete", "shard", "uses")
+    __slots__ = (
+        "_contributions",
+        "_expected",
+        "data",
+        "grad",
+        "on_complete",
+        "remote_uses",
+        "shard",
+        "uses",
+    )
 
     def __init__(self, data: Array, grad: Array, shard: Shard | None = None) -> None:
         self.data = data
         self.grad = grad
         self.shard = shard
         self.uses = 1
+        self.remote_uses = 0
         self.on_complete: Callable[[], None] | None = None
         self._contributions = 0
         self._expected = 1
@@ -49,12 +61,17 @@ class Parameter:
     def clear_gradient(self, passes: int = 1) -> None:
         """Forget the gradient; the next ``passes`` backward passes together make the new one."""
         self._contributions = 0
-        self._expected = self.uses * passes
+        self._expected = self.uses * passes + self.remote_uses
 
     @property
     def complete(self) -> bool:
         """Whether all expected contributions have been written since `clear_gradient`."""
-        return self._contributions == self._expected
+        return self.missing == 0
+
+    @property
+    def missing(self) -> int:
+        """How many contributions have not been written yet."""
+        return self._expected - self._contributions
 
     def accumulate(self, function: Callable[..., Array], *operands: Array, **options: Any) -> None:
         """Add ``function(*operands, **options)`` to the gradient.
