@@ -50,6 +50,9 @@ from pycoll.train.optim.adamw import AdamW
 from pycoll.train.optim.optimizer import Optimizer
 from pycoll.train.optim.sgd import SGD
 from pycoll.train.optim.warmup_cosine import WarmupCosine
+from pycoll.train.pipeline_parallel.layer_costs import measured_costs, parameter_costs
+from pycoll.train.pipeline_parallel.pipeline import Pipeline
+from pycoll.train.pipeline_parallel.plan import PipelinePlan, plan_pipeline
 from pycoll.train.ranked_parser import RankedParser
 from pycoll.train.report.sample import sample_text
 from pycoll.train.settings import Settings
@@ -80,6 +83,8 @@ __all__ = [
     "Linear",
     "Optimizer",
     "Parameter",
+    "Pipeline",
+    "PipelinePlan",
     "PositionEmbedding",
     "RandomBatches",
     "RankedParser",
@@ -98,6 +103,9 @@ __all__ = [
     "WarmupCosine",
     "abort_job_on_error",
     "agreed",
+    "measured_costs",
+    "parameter_costs",
+    "plan_pipeline",
     "read_checkpoint",
     "run",
     "sample_text",

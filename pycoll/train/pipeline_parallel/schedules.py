@@ -179,6 +179,7 @@ def stage_steps(
 
 def pipeline_steps(name: str, stages: int, micro_batches: int, chunks: int = 1) -> list[list[Step]]:
     """Return what all stages do; see `stage_steps`."""
+    check_request(name, stages, micro_batches, chunks)
     return [stage_steps(name, stage, stages, micro_batches, chunks) for stage in range(stages)]
 
 
