@@ -83,14 +83,14 @@ def test_the_picture_shows_every_pass_and_message(
 def test_the_picture_as_png(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "pipeline.png"
-    output_of(capsys, "--schedule", "gpipe", "--png", str(path))
+    output_of(capsys, "--stages", "2", "--micro-batches", "2", "--png", str(path))
     from matplotlib.image import imread
 
     pixels = imread(path)
     for colour in (FORWARD, BACKWARD):
         wanted = np.array(list(bytes.fromhex(colour[1:]))) / 255
         share = (np.abs(pixels[..., :3] - wanted).max(axis=-1) < 0.002).mean()
-        assert share > 0.05, colour
+        assert share > 0.02, colour
 
 
 @pytest.mark.parametrize(

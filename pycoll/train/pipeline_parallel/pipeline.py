@@ -18,6 +18,7 @@ from pycoll.train.pipeline_parallel.schedules import SCHEDULES, check_request, s
 from pycoll.train.pipeline_parallel.shared_parameters import SharedParameters, find_peers
 from pycoll.train.pipeline_parallel.split import split_layers
 from pycoll.train.pipeline_parallel.stage_run import OnCompute, StageRun
+from pycoll.train.verdict import RefusedError, agreed
 
 if TYPE_CHECKING:
     from pycoll import Communicator
@@ -61,9 +62,9 @@ class Pipeline:
 
     Raises
     ------
-    ValueError
+    RefusedError
         On all ranks, when there is no such pipeline, the model has too few layers, or ranks do not
-        agree on what to do.
+        ask for the same.
 
     Examples
     --------
@@ -106,22 +107,29 @@ class Pipeline:
             f"{schedule}, {micro_batches} micro-batch(es), {chunks} chunk(s) per stage, {layers} "
             f"layer(s), costs: {given}",
         )
-        check_request(schedule, self.stages, micro_batches, chunks)
-        if not SCHEDULES[schedule].trains:
-            raise ValueError(f"{schedule} does not train; choose 1f1b, gpipe or interleaved")
-        if costs is not None and len(costs) != layers:
-            raise ValueError(f"there are {len(costs)} costs for {layers} layers")
-        # Too few layers are refused before any is made.
-        split_layers([1.0] * layers, self.stages, chunks)
-        if costs is None:
-            costs = parameter_costs(make_part, layers)
-        self.parts = split_layers(costs, self.stages, chunks)
-        self._chunks = [make_part(part) for part in self.parts[self.stage :: self.stages]]
+        with agreed(comm):
+            check_request(schedule, self.stages, micro_batches, chunks)
+            if not SCHEDULES[schedule].trains:
+                raise ValueError(f"{schedule} does not train; choose 1f1b, gpipe or interleaved")
+            self._steps = {
+                name: stage_steps(name, self.stage, self.stages, micro_batches, chunks)
+                for name in (schedule, "forward_only")
+            }
+            if costs is not None and len(costs) != layers:
+                raise ValueError(f"there are {len(costs)} costs for {layers} layers")
+            # Too few layers are refused before any is made.
+            split_layers([1.0] * layers, self.stages, chunks)
+            if costs is None:
+                costs = parameter_costs(make_part, layers)
+            self.parts = split_layers(costs, self.stages, chunks)
+            self._chunks = [make_part(part) for part in self.parts[self.stage :: self.stages]]
         parameters = self.named_parameters()
+        names = gathered_texts(comm, "\n".join(name for name, _ in parameters))
+        with agreed(comm):
+            peers = find_peers([text.splitlines() for text in names], self.stage)
+        self._shared = SharedParameters(parameters, peers)
         xp = array_module_of(parameters[0][1].data) if parameters else np
         self._messages = Messages(comm, xp)
-        peers = find_peers(_names_of_all(comm, [name for name, _ in parameters]), self.stage)
-        self._shared = SharedParameters(parameters, peers)
 
     @property
     def blocked_seconds(self) -> float:
@@ -179,7 +187,7 @@ class Pipeline:
         return StageRun(
             stage=self.stage,
             stages=self.stages,
-            steps=stage_steps(schedule, self.stage, self.stages, count, self.chunks),
+            steps=self._steps[schedule],
             chunks=self._chunks,
             criterion=self.criterion,
             inputs=[inputs[cut] for cut in cuts],
@@ -192,11 +200,7 @@ def _require_same(comm: Communicator, wish: str) -> None:
     wishes = gathered_texts(comm, wish)
     for rank, other in enumerate(wishes):
         if other != wishes[0]:
-            raise ValueError(
-                f"rank {comm.rank}: all ranks of a pipeline must ask for the same, but rank 0 asks "
-                f"for {wishes[0]}; and rank {rank} for {other}"
+            raise RefusedError(
+                f"all ranks of a pipeline must ask for the same, but rank 0 asks for {wishes[0]}; "
+                f"and rank {rank} for {other}"
             )
-
-
-def _names_of_all(comm: Communicator, names: list[str]) -> list[list[str]]:
-    return [text.splitlines() for text in gathered_texts(comm, "\n".join(names))]

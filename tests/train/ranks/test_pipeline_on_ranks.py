@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from small_pipeline import CONTEXT, LAYERS, Part, batch
+from small_pipeline import CONTEXT, LAYERS, WIDTH, Part, batch
 
 import pycoll
 from pycoll.train import (
@@ -216,6 +216,24 @@ def test_batches_of_other_shapes_follow_each_other() -> None:
             np.testing.assert_allclose(parameter.grad, gradient, rtol=0, atol=bound, err_msg=name)
 
 
+@pytest.mark.parametrize("schedule", ["gpipe", "1f1b", "interleaved"])
+def test_messages_are_those_of_the_plan(schedule: str) -> None:
+    """Once shapes are known, a step sends as many bytes as the plan has messages."""
+    micro_batches = 2 * STAGES
+    if not fits(schedule, micro_batches):
+        pytest.skip("one stage does not interleave")
+    pipeline = pipeline_of(schedule, micro_batches)
+    sent = []
+    for _ in range(3):
+        before = pipeline.comm.sent_bytes
+        pipeline.clear_gradients()
+        pipeline.forward_backward(*batch(0, 2 * micro_batches), 1.0)
+        sent.append(pipeline.comm.sent_bytes - before)
+    plan = plan_pipeline(schedule, STAGES, micro_batches, pipeline.chunks)
+    messages = plan.simulation.messages[pipeline.stage]
+    assert sent[1] == sent[2] == messages * 2 * CONTEXT * WIDTH * 4
+
+
 class Sleeping(Layer):
     """Takes as long as it is told, without a core."""
 
@@ -330,27 +348,29 @@ def test_a_layer_that_cannot_be_measured_is_refused_on_all_ranks() -> None:
     ],
 )
 def test_wrong_configurations_are_refused_on_all_ranks(wrong: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(RefusedError, match=message):
         pipeline_of(**wrong)
 
 
 @pytest.mark.skipif(STAGES < 3, reason="1 and 2 divide all numbers that are of use here")
 def test_micro_batches_that_do_not_divide_are_refused_on_all_ranks() -> None:
-    with pytest.raises(ValueError, match=f"a multiple of the {STAGES} stages .* not 5"):
+    with pytest.raises(RefusedError, match=f"a multiple of the {STAGES} stages .* not 5"):
         pipeline_of("interleaved", 5)
 
 
 def test_fewer_layers_than_stages_are_refused_on_all_ranks() -> None:
     if STAGES == 1:
         pytest.skip("one layer is enough for one stage")
-    with pytest.raises(ValueError, match=f"1 layers? .* {STAGES} stages: use at most 1 stage"):
+    with pytest.raises(RefusedError, match=f"1 layers? .* {STAGES} stages: use at most 1 stage"):
         Pipeline(make(False), 1, axes()[0], CrossEntropy(), micro_batches=2)
 
 
 @pytest.mark.skipif(STAGES == 1, reason="one rank agrees with itself")
 def test_ranks_that_ask_for_different_pipelines_are_told_on_all_ranks() -> None:
     last = axes()[0].rank == STAGES - 1
-    with pytest.raises(ValueError, match=rf"but rank 0 asks for 1f1b, .*rank {STAGES - 1} for gp"):
+    with pytest.raises(
+        RefusedError, match=rf"but rank 0 asks for 1f1b, .*rank {STAGES - 1} for gp"
+    ):
         pipeline_of("gpipe" if last else "1f1b")
     train(pipeline_of())  # the communicator still works
 
@@ -361,7 +381,7 @@ def test_a_parameter_in_three_parts_is_refused_on_all_ranks() -> None:
 
     if STAGES < 3:
         pytest.skip("two stages may share a parameter")
-    with pytest.raises(ValueError, match=r"weight would be in parts .* on stages 0, 1, 2"):
+    with pytest.raises(RefusedError, match=r"weight would be in parts .* on stages 0, 1, 2"):
         Pipeline(same, STAGES, axes()[0], Square(), micro_batches=2)
 
 
