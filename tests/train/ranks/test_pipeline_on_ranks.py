@@ -216,6 +216,24 @@ def test_batches_of_other_shapes_follow_each_other() -> None:
             np.testing.assert_allclose(parameter.grad, gradient, rtol=0, atol=bound, err_msg=name)
 
 
+def test_gradients_are_complete_in_the_last_backward_pass_from_the_last_layer_on() -> None:
+    """So that data parallelism reduces them while the rest of that pass goes on."""
+    pipeline = pipeline_of(micro_batches=4)
+    events: list[str] = []
+    pipeline.on_compute = lambda step, start, end: events.append(str(step))
+    parameters = pipeline.named_parameters()
+    for name, parameter in parameters:
+        parameter.on_complete = partial(events.append, name)
+    pipeline.clear_gradients()
+    pipeline.forward_backward(*batch(0, 8), 1.0)
+    assert events[-1] == "backward 3"
+    complete = events[-1 - len(parameters) : -1]
+    assert sorted(complete) == sorted(name for name, _ in parameters)
+    layers = [name.partition(".")[0] for name, _ in parameters]
+    first_seen = list(dict.fromkeys(name.partition(".")[0] for name in complete))
+    assert first_seen == list(dict.fromkeys(reversed(layers)))
+
+
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b", "interleaved"])
 def test_messages_are_those_of_the_plan(schedule: str) -> None:
     """Once shapes are known, a step sends as many bytes as the plan has messages."""
