@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pycoll.train.array_module import Array, as_numpy
+from pycoll.train.report.trace import Flight, span
 
 if TYPE_CHECKING:
     from pycoll import Communicator
@@ -77,13 +79,12 @@ class Messages:
         self.blocked_seconds = 0.0
         self._sent_forms: dict[Hashable, Form] = {}
         self._received_forms: dict[Hashable, Form] = {}
-        self._sending: list[Work[None]] = []
+        self._sending: list[tuple[Work[None], Flight]] = []
 
     def send(self, kind: str, array: Array, peer: int) -> None:
         """Send an array that nobody changes until `flush`, and whose form the peer knows."""
-        self._sending = [work for work in self._sending if not work.test()]
-        host = np.ascontiguousarray(as_numpy(array))
-        self._sending.append(self.comm.send(host, peer, TAGS[kind], async_op=True))
+        self._sending = [each for each in self._sending if not _landed(*each)]
+        self._send(kind, np.ascontiguousarray(as_numpy(array)), peer)
 
     def announce(self, key: Hashable, form: Form, peer: int) -> None:
         """Tell the peer the form of the activations to come, the first time for each key.
@@ -95,9 +96,7 @@ class Messages:
         """
         known = self._sent_forms.setdefault(key, form)
         if known is form:
-            self._sending.append(
-                self.comm.send(form.encode(), peer, TAGS["activation"], async_op=True)
-            )
+            self._send("activation", form.encode(), peer)
         elif known != form:
             raise ValueError(
                 f"rank {self.comm.rank}: activations of shape {form} for inputs that led to "
@@ -124,16 +123,33 @@ class Messages:
 
     def wait(self, work: Work[Array]) -> Array:
         """Wait for an array, and return it where the layers compute."""
-        started = perf_counter()
-        host = work.wait()
-        self.blocked_seconds += perf_counter() - started
+        with self._blocked():
+            host = work.wait()
         array: Array = host if self.xp is np else self.xp.asarray(host)
         return array
 
     def flush(self) -> None:
         """Wait until all that was sent may be changed again."""
-        started = perf_counter()
-        for work in self._sending:
-            work.wait()
+        with self._blocked():
+            for work, flight in self._sending:
+                work.wait()
+                flight.land()
         self._sending = []
+
+    def _send(self, kind: str, host: npt.NDArray[Any], peer: int) -> None:
+        flight = Flight(f"{kind} to stage {peer}")
+        self._sending.append((self.comm.send(host, peer, TAGS[kind], async_op=True), flight))
+
+    @contextmanager
+    def _blocked(self) -> Iterator[None]:
+        started = perf_counter()
+        with span("wait for other stages", "waiting"):
+            yield
         self.blocked_seconds += perf_counter() - started
+
+
+def _landed(work: Work[None], flight: Flight) -> bool:
+    done = work.test()
+    if done:
+        flight.land()
+    return done

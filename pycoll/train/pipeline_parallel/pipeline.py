@@ -17,7 +17,7 @@ from pycoll.train.pipeline_parallel.messages import Messages
 from pycoll.train.pipeline_parallel.schedules import SCHEDULES, check_request, stage_steps
 from pycoll.train.pipeline_parallel.shared_parameters import SharedParameters, find_peers
 from pycoll.train.pipeline_parallel.split import split_layers
-from pycoll.train.pipeline_parallel.stage_run import OnCompute, StageRun
+from pycoll.train.pipeline_parallel.stage_run import StageRun
 from pycoll.train.verdict import RefusedError, agreed
 
 if TYPE_CHECKING:
@@ -56,9 +56,6 @@ class Pipeline:
         Number of this stage, from 0, and number of stages.
     parts : list of range
         The layers of each part of the model; part ``c * stages + s`` is chunk ``c`` of stage ``s``.
-    on_compute : callable, optional
-        Called as ``on_compute(step, start, end)`` after each forward and backward pass, with times
-        of `time.perf_counter`.
 
     Raises
     ------
@@ -100,7 +97,6 @@ class Pipeline:
         self.micro_batches = micro_batches
         self.schedule = schedule
         self.chunks = chunks
-        self.on_compute: OnCompute | None = None
         given = "parameters" if costs is None else ", ".join(f"{cost:.4g}" for cost in costs)
         _require_same(
             comm,
@@ -166,14 +162,14 @@ class Pipeline:
             The summed loss of the batch on the last stage, 0 on the others: the sum over all ranks
             is the loss.
         """
-        loss = self._run(self.schedule, inputs, targets).execute(self.on_compute, weight)
+        loss = self._run(self.schedule, inputs, targets).execute(weight)
         self._shared.exchange(self._messages)
         self._messages.flush()
         return loss
 
     def evaluate(self, inputs: Array, targets: Array) -> float:
         """Return the summed loss as `forward_backward` does, without gradients. Collective."""
-        loss = self._run("forward_only", inputs, targets).execute(self.on_compute)
+        loss = self._run("forward_only", inputs, targets).execute()
         self._messages.flush()
         return loss
 

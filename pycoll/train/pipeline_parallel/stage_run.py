@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from time import perf_counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycoll.train.array_module import Array
 from pycoll.train.layers.layer import Layer
 from pycoll.train.pipeline_parallel.messages import Form, Messages
 from pycoll.train.pipeline_parallel.step import Step
+from pycoll.train.report.trace import span
 
 if TYPE_CHECKING:
     from pycoll.train.pipeline_parallel.criterion import Criterion
     from pycoll.work import Work
-
-OnCompute = Callable[[Step, float, float], None]
 
 
 class StageRun:
@@ -68,7 +66,7 @@ class StageRun:
         self._receiving: list[Work[Array]] = []
         self._received = 0
 
-    def execute(self, on_compute: OnCompute | None, weight: float = 1.0) -> float:
+    def execute(self, weight: float = 1.0) -> float:
         """Run all steps; return the summed loss on the last stage, 0 elsewhere."""
         for step in self.steps:
             match step.kind:
@@ -78,15 +76,14 @@ class StageRun:
                     self._send_activation(step)
                 case "send_gradient":
                     self._send_gradient(step)
-                case "forward" | "backward":
+                case "forward":
                     self._start_receive(may_wait=False)
-                    started = perf_counter()
-                    if step.kind == "forward":
+                    with span(str(step)):
                         self._forward(step)
-                    else:
+                case "backward":
+                    self._start_receive(may_wait=False)
+                    with span(str(step)):
                         self._backward(step, weight)
-                    if on_compute is not None:
-                        on_compute(step, started, perf_counter())
         return self.loss
 
     def _part(self, step: Step) -> int:

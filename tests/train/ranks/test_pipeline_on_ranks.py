@@ -30,6 +30,7 @@ from pycoll.train import (
     plan_pipeline,
     shard,
 )
+from pycoll.train.report.trace import Trace, tracing
 
 comm = pycoll.world()
 # On 8 ranks: two pipelines of four stages, each with half of every batch.
@@ -216,19 +217,26 @@ def test_batches_of_other_shapes_follow_each_other() -> None:
             np.testing.assert_allclose(parameter.grad, gradient, rtol=0, atol=bound, err_msg=name)
 
 
+def passes(trace: Trace) -> list[str]:
+    return [event.name for event in trace.events if event.category == "compute"]
+
+
+def note_passes(complete: dict[str, int], name: str, trace: Trace) -> None:
+    complete[name] = len(passes(trace))
+
+
 def test_gradients_are_complete_in_the_last_backward_pass_from_the_last_layer_on() -> None:
     """So that data parallelism reduces them while the rest of that pass goes on."""
     pipeline = pipeline_of(micro_batches=4)
-    events: list[str] = []
-    pipeline.on_compute = lambda step, start, end: events.append(str(step))
+    complete: dict[str, int] = {}  # after how many passes
     parameters = pipeline.named_parameters()
-    for name, parameter in parameters:
-        parameter.on_complete = partial(events.append, name)
     pipeline.clear_gradients()
-    pipeline.forward_backward(*batch(0, 8), 1.0)
-    assert events[-1] == "backward 3"
-    complete = events[-1 - len(parameters) : -1]
-    assert sorted(complete) == sorted(name for name, _ in parameters)
+    with tracing(Trace(pipeline.comm)) as trace:
+        for name, parameter in parameters:
+            parameter.on_complete = partial(note_passes, complete, name, trace)
+        pipeline.forward_backward(*batch(0, 8), 1.0)
+    assert passes(trace)[-1] == "backward 3"
+    assert complete == {name: len(passes(trace)) - 1 for name, _ in parameters}
     layers = [name.partition(".")[0] for name, _ in parameters]
     first_seen = list(dict.fromkeys(name.partition(".")[0] for name in complete))
     assert first_seen == list(dict.fromkeys(reversed(layers)))
@@ -279,12 +287,11 @@ class Square:
 
 def measured_bubble(pipeline: Pipeline) -> float:
     """Return the share of the time from the first start to the last end that stages are idle."""
-    spans: list[tuple[float, float]] = []
-    pipeline.on_compute = lambda step, start, end: spans.append((start, end))
     batch = np.ones((pipeline.micro_batches, 3), np.float32)
-    pipeline.comm.barrier()
-    pipeline.forward_backward(batch, batch, 1.0)
-    own = np.array([spans[0][0], spans[-1][1], sum(end - start for start, end in spans)])
+    with tracing(Trace(pipeline.comm)) as trace:
+        pipeline.forward_backward(batch, batch, 1.0)
+    spans = [(e.begin, e.end) for e in trace.events if e.category == "compute"]
+    own = np.array([spans[0][0], spans[-1][1], sum(end - begin for begin, end in spans)])
     first, last, busy = pipeline.comm.all_gather(own).reshape(-1, 3).T
     return float(1 - busy.sum() / ((last.max() - first.min()) * pipeline.stages))
 
