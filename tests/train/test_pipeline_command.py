@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from launching import ROOT
 
 from pycoll.__main__ import main
 from pycoll.train.pipeline_parallel.picture import BACKWARD, FORWARD
@@ -34,6 +35,7 @@ def test_a_time_line_is_printed_to_scale(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_long_time_line_is_an_order(capsys: pytest.CaptureFixture[str]) -> None:
     text = output_of(capsys, "--schedule", "interleaved", "--stages", "4", "--micro-batches", "12")
     assert "interleaved over 4 stage(s) of 2 chunks" in text
+    assert "F3 is the forward pass of micro-batch 3 on a stage's first chunk, F3b on its s" in text
     line = next(line for line in text.splitlines() if line.startswith("stage 3"))
     assert line.split()[2:10] == ["F0", "F1", "F2", "F3", "F0b", "B0b", "F1b", "B1b"]
 
@@ -78,6 +80,15 @@ def test_the_picture_shows_every_pass_and_message(
     fills = [rect.get("fill") for rect in root.iter(f"{SVG}rect")]
     # One more in the legend.
     assert fills.count(FORWARD) == fills.count(BACKWARD) == 8 * 4 + 1
+
+
+@pytest.mark.parametrize("schedule", ["1f1b", "interleaved"])
+def test_the_pictures_of_the_docs_are_what_the_command_draws(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, schedule: str
+) -> None:
+    output_of(capsys, "--schedule", schedule, "--svg", str(tmp_path / "drawn.svg"))
+    shown = ROOT / "docs" / "figures" / f"pipeline_{schedule}.svg"
+    assert shown.read_text(encoding="utf-8") == (tmp_path / "drawn.svg").read_text(encoding="utf-8")
 
 
 def test_the_picture_as_png(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

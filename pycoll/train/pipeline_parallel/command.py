@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"{name:<12}{value}")
     print()
     print(timeline_of(plan) if options.stage is None else steps_of(plan, options.stage))
+    if plan.chunks > 1 and options.stage is None:
+        print("F3 is the forward pass of micro-batch 3 on a stage's first chunk, F3b on its second")
     if options.svg is not None:
         options.svg.write_text(draw_svg(plan), encoding="utf-8")
         print(f"Drawn to {options.svg}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,25 +22,21 @@ if TYPE_CHECKING:
 TAGS = {"activation": 0, "gradient": 1, "shared": 2}
 _MOST_AXES = 8
 _NAME_BYTES = 16
+# Number of axes, their lengths, the dtype's name.
+_FORM_NUMBERS = 1 + _MOST_AXES + _NAME_BYTES // 8
 
 
+@dataclass(frozen=True)
 class Form:
     """Shape and dtype of an array."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     @classmethod
     def of(cls, array: Array) -> Form:
         """Return the form of an array."""
         return cls(array.shape, array.dtype)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Form) and self.shape == other.shape and self.dtype == other.dtype
-
-    def __hash__(self) -> int:
-        return hash((self.shape, self.dtype))
 
     def __str__(self) -> str:
         return f"{self.shape} of {self.dtype.name}"
@@ -48,7 +45,7 @@ class Form:
         """Return the form as numbers to send, always equally many."""
         if len(self.shape) > _MOST_AXES:
             raise ValueError(f"activations may have {_MOST_AXES} axes at most, not {self}")
-        numbers = np.zeros(1 + _MOST_AXES + _NAME_BYTES // 8, np.int64)
+        numbers = np.zeros(_FORM_NUMBERS, np.int64)
         numbers[0] = len(self.shape)
         numbers[1 : 1 + len(self.shape)] = self.shape
         numbers[1 + _MOST_AXES :].view(f"S{_NAME_BYTES}")[0] = self.dtype.name.encode()
@@ -58,7 +55,7 @@ class Form:
     def decode(cls, numbers: npt.NDArray[np.int64]) -> Form:
         """Return the form that `encode` made the numbers of."""
         name = numbers[1 + _MOST_AXES :].view(f"S{_NAME_BYTES}")[0].decode()
-        return cls(tuple(map(int, numbers[1 : 1 + numbers[0]])), name)
+        return cls(tuple(map(int, numbers[1 : 1 + numbers[0]])), np.dtype(name))
 
 
 class Messages:
@@ -111,7 +108,7 @@ class Messages:
     def learn(self, key: Hashable, peer: int) -> Form:
         """Wait for the form of activations to come, the first time for each key."""
         if key not in self._received_forms:
-            numbers = Form((0,), np.float32).encode()
+            numbers = np.zeros(_FORM_NUMBERS, np.int64)
             self.wait(self.comm.recv(numbers, peer, TAGS["activation"], async_op=True))
             self._received_forms[key] = Form.decode(numbers)
         return self._received_forms[key]

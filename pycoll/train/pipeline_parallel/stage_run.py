@@ -63,8 +63,8 @@ class StageRun:
         self._input_forms: dict[tuple[int, int], Form] = {}
         self._output_forms: dict[tuple[int, int], Form] = {}
         self._receives = [step for step in steps if step.kind.startswith("recv")]
-        self._receiving: list[Work[Array]] = []
         self._received = 0
+        self._receiving: Work[Array] | None = None  # the next one, once started
 
     def execute(self, weight: float = 1.0) -> float:
         """Run all steps; return the summed loss on the last stage, 0 elsewhere."""
@@ -144,9 +144,10 @@ class StageRun:
         self.messages.send("gradient", gradient, step.peer)
 
     def _finish_receive(self, step: Step) -> None:
-        if len(self._receiving) == self._received:
-            self._start_receive(may_wait=True)
-        array = self.messages.wait(self._receiving[self._received])
+        self._start_receive(may_wait=True)
+        assert self._receiving is not None
+        array = self.messages.wait(self._receiving)
+        self._receiving = None
         self._received += 1
         if step.kind == "recv_activation":
             self._activations[step.micro_batch, self._part(step) - 1] = array
@@ -155,7 +156,7 @@ class StageRun:
 
     def _start_receive(self, *, may_wait: bool) -> None:
         """Start the next receive, unless it has been, or its form would have to be waited for."""
-        if len(self._receiving) > self._received or self._received == len(self._receives):
+        if self._receiving is not None or self._received == len(self._receives):
             return
         step = self._receives[self._received]
         assert step.peer is not None
@@ -168,7 +169,7 @@ class StageRun:
             form = self.messages.learn(key, step.peer) if may_wait else self.messages.form_of(key)
         if form is not None:
             kind = step.kind.removeprefix("recv_")
-            self._receiving.append(self.messages.receive(kind, form, step.peer))
+            self._receiving = self.messages.receive(kind, form, step.peer)
 
     def _key(self, micro_batch: int, part: int) -> tuple[int, Form]:
         """Name the form of what a part computes of a micro-batch: both ends can tell it."""

@@ -57,13 +57,14 @@ def axes() -> tuple[pycoll.Communicator, pycoll.Communicator]:
     return pipeline, data
 
 
-def make(tied: bool, dtype: str = "float32") -> Any:
-    return partial(Part, tied=tied, dtype=dtype)
+def make(tied: bool, dtype: str = "float32", kind: type[Part] = Part) -> Any:
+    return partial(kind, tied=tied, dtype=dtype)
 
 
 def pipeline_of(schedule: str = "1f1b", micro_batches: int = 4, **options: Any) -> Pipeline:
     options.setdefault("chunks", 2 if schedule == "interleaved" else 1)
-    maker = make(options.pop("tied", False), options.pop("dtype", "float32"))
+    made_as = {key: options.pop(key) for key in ("dtype", "kind") if key in options}
+    maker = make(options.pop("tied", False), **made_as)
     return Pipeline(
         maker,
         LAYERS,
@@ -242,22 +243,39 @@ def test_gradients_are_complete_in_the_last_backward_pass_from_the_last_layer_on
     assert first_seen == list(dict.fromkeys(reversed(layers)))
 
 
+class Counting(Part):
+    """Counts the forward passes of this stage that wait for their backward pass."""
+
+    waiting = most = 0
+
+    def forward(self, x: Any) -> tuple[Any, Any]:
+        Counting.waiting += 1
+        Counting.most = max(Counting.most, Counting.waiting)
+        return super().forward(x)
+
+    def backward(self, saved: Any, dy: Any) -> Any:
+        Counting.waiting -= 1
+        return super().backward(saved, dy)
+
+
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b", "interleaved"])
-def test_messages_are_those_of_the_plan(schedule: str) -> None:
+def test_messages_and_activations_are_those_of_the_plan(schedule: str) -> None:
     """Once shapes are known, a step sends as many bytes as the plan has messages."""
     micro_batches = 2 * STAGES
     if not fits(schedule, micro_batches):
         pytest.skip("one stage does not interleave")
-    pipeline = pipeline_of(schedule, micro_batches)
+    pipeline = pipeline_of(schedule, micro_batches, kind=Counting)
+    Counting.waiting = Counting.most = 0
     sent = []
     for _ in range(3):
         before = pipeline.comm.sent_bytes
         pipeline.clear_gradients()
         pipeline.forward_backward(*batch(0, 2 * micro_batches), 1.0)
         sent.append(pipeline.comm.sent_bytes - before)
-    plan = plan_pipeline(schedule, STAGES, micro_batches, pipeline.chunks)
-    messages = plan.simulation.messages[pipeline.stage]
-    assert sent[1] == sent[2] == messages * 2 * CONTEXT * WIDTH * 4
+    plan = plan_pipeline(schedule, STAGES, micro_batches, pipeline.chunks).simulation
+    assert sent[1] == sent[2] == plan.messages[pipeline.stage] * 2 * CONTEXT * WIDTH * 4
+    assert Counting.waiting == 0
+    assert Counting.most == plan.peaks[pipeline.stage]
 
 
 class Sleeping(Layer):
