@@ -1,4 +1,4 @@
-"""The command line: ``python -m pycoll info``, ``plan`` and ``tune``."""
+"""The command line: ``python -m pycoll info``, ``plan``, ``pipeline`` and ``tune``."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     plan.set_defaults(run=lambda options: _plan(plan, options))
 
+    pipeline = commands.add_parser(
+        "pipeline",
+        help="prove, price, print and draw what the stages of a pipeline do",
+        description="Works out what all stages of a pipeline-parallel model do in one step of "
+        "training: proves that it is right, and shows the time line and its bubble.",
+    )
+    pipeline.set_defaults(run=lambda options: _pipeline(pipeline, options))
+
     tune = commands.add_parser(
         "tune",
         help="measure this machine, for algorithms to be chosen by that",
@@ -53,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tune.set_defaults(run=lambda options: _tune(tune, options))
     try:
         from pycoll.planning import command as planning
+        from pycoll.train.pipeline_parallel import command as pipelines
         from pycoll.tuning import command as tuning
     except (ImportError, RuntimeError):
         # `info` says what is wrong; mpi4py raises RuntimeError when it finds no MPI library.
@@ -60,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         planning.add_arguments(plan)
         tuning.add_arguments(tune)
+        pipelines.add_arguments(pipeline)
 
     options = parser.parse_args(arguments)
     code: int = options.run(options)
@@ -74,6 +84,15 @@ def _info(options: argparse.Namespace) -> int:
 
 def _plan(parser: Parser, options: argparse.Namespace) -> int:
     from pycoll.planning.command import run
+
+    try:
+        return run(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def _pipeline(parser: Parser, options: argparse.Namespace) -> int:
+    from pycoll.train.pipeline_parallel.command import run
 
     try:
         return run(options)

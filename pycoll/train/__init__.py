@@ -59,6 +59,9 @@ from pycoll.train.optim.adamw import AdamW
 from pycoll.train.optim.optimizer import Optimizer
 from pycoll.train.optim.sgd import SGD
 from pycoll.train.optim.warmup_cosine import WarmupCosine
+from pycoll.train.pipeline_parallel.layer_costs import measured_costs, parameter_costs
+from pycoll.train.pipeline_parallel.pipeline import Pipeline
+from pycoll.train.pipeline_parallel.plan import PipelinePlan, plan_pipeline
 from pycoll.train.ranked_parser import RankedParser
 from pycoll.train.report.sample import sample_text
 from pycoll.train.settings import Settings
@@ -103,6 +106,8 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "Piece",
+    "Pipeline",
+    "PipelinePlan",
     "Place",
     "PositionEmbedding",
     "RandomBatches",
@@ -130,6 +135,9 @@ __all__ = [
     "clip_gradients",
     "held_by",
     "load_checkpoint",
+    "measured_costs",
+    "parameter_costs",
+    "plan_pipeline",
     "read_manifest",
     "run",
     "sample_text",

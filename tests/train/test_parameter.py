@@ -37,6 +37,18 @@ def test_several_passes() -> None:
     np.testing.assert_array_equal(log, [[6, 6]])
 
 
+def test_what_comes_from_other_ranks_comes_once_for_all_passes() -> None:
+    parameter, log = parameter_with_log(uses=2)
+    parameter.remote_uses = 1
+    parameter.clear_gradient(passes=2)
+    for left in (5, 4, 3, 2, 1):
+        assert parameter.missing == left
+        assert log == []
+        parameter.accumulate(np.add, np.ones(2), 0)
+    assert parameter.complete
+    np.testing.assert_array_equal(log, [[5, 5]])
+
+
 def test_one_contribution_too_many_is_an_error() -> None:
     parameter, log = parameter_with_log()
     parameter.accumulate(np.add, np.ones(2), 0)

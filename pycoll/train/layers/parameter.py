@@ -39,6 +39,8 @@ class Parameter:
         Whether another pipeline stage has the same parameter, too, and counts for it.
     uses : int
         How often one backward pass contributes: 1, or more for a weight that several layers share.
+    remote_uses : int
+        Contributions that come from other ranks, in addition: once for all passes together.
     on_complete : callable, optional
         Called without arguments when the gradient is complete.
     on_read : callable, optional
@@ -54,6 +56,7 @@ class Parameter:
         "on_complete",
         "on_read",
         "partial_over",
+        "remote_uses",
         "shard",
         "uses",
     )
@@ -65,6 +68,7 @@ class Parameter:
         self.partial_over: TensorGroup | None = None
         self.is_copy = False
         self.uses = 1
+        self.remote_uses = 0
         self.on_complete: Callable[[], None] | None = None
         self.on_read: Callable[[], None] | None = None
         self._contributions = 0
@@ -84,7 +88,7 @@ class Parameter:
     def clear_gradient(self, passes: int = 1) -> None:
         """Forget the gradient; the next ``passes`` backward passes together make the new one."""
         self._contributions = 0
-        self._expected = self.uses * passes
+        self._expected = self.uses * passes + self.remote_uses
 
     @property
     def is_matrix(self) -> bool:
@@ -94,7 +98,12 @@ class Parameter:
     @property
     def complete(self) -> bool:
         """Whether all expected contributions have been written since `clear_gradient`."""
-        return self._contributions == self._expected
+        return self.missing == 0
+
+    @property
+    def missing(self) -> int:
+        """How many contributions have not been written yet."""
+        return self._expected - self._contributions
 
     def accumulate(self, function: Callable[..., Array], *operands: Array, **options: Any) -> None:
         """Add ``function(*operands, **options)`` to the gradient.

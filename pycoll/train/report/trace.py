@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pycoll.train.verdict import agreed, broadcast_text
+from pycoll.train.verdict import agreed, gather_texts
 
 if TYPE_CHECKING:
     from pycoll import Communicator
@@ -73,10 +73,7 @@ class Trace:
         RefusedError
             On all ranks, when it cannot be written.
         """
-        texts = [
-            broadcast_text(self.comm, json.dumps(_records(self.events, rank)), root=rank)
-            for rank in range(self.comm.size)
-        ]
+        texts = gather_texts(self.comm, json.dumps(_records(self.events, self.comm.rank)))
         with agreed(self.comm):
             if self.comm.rank == 0:
                 records = [record for text in texts for record in json.loads(text)]

@@ -1,0 +1,1 @@
+"""Pipeline parallelism: every rank holds some layers and passes micro-batches on."""
