@@ -45,6 +45,7 @@ from pycoll.train.layers.linear import Linear
 from pycoll.train.layers.parameter import GradientError, Parameter
 from pycoll.train.layers.position_embedding import PositionEmbedding
 from pycoll.train.layers.transformer_block import TransformerBlock
+from pycoll.train.local_sgd.local_sgd import LocalSGD
 from pycoll.train.models.gpt import GPT, GPTConfig
 from pycoll.train.optim.adamw import AdamW
 from pycoll.train.optim.optimizer import Optimizer
@@ -78,6 +79,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LocalSGD",
     "Optimizer",
     "Parameter",
     "PositionEmbedding",
