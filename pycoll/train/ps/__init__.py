@@ -19,7 +19,7 @@ from __future__ import annotations
 from pycoll.train.ps.compression import Compression, EightBit, TopK
 from pycoll.train.ps.consistency import ASP, BSP, SSP, Consistency
 from pycoll.train.ps.parameter_server import ParameterServer
-from pycoll.train.ps.protocol import WorkerLostError
+from pycoll.train.ps.protocol import RankLostError
 from pycoll.train.ps.report import Release, ServerReport
 from pycoll.train.ps.worker import Worker
 
@@ -31,9 +31,9 @@ __all__ = [
     "Consistency",
     "EightBit",
     "ParameterServer",
+    "RankLostError",
     "Release",
     "ServerReport",
     "TopK",
     "Worker",
-    "WorkerLostError",
 ]

@@ -89,7 +89,7 @@ class BucketExchange:
 
         Raises
         ------
-        WorkerLostError
+        RankLostError
             When a server has other news.
         """
         for part, pull in zip(self._parts, self._pulls, strict=True):

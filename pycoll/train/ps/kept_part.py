@@ -94,7 +94,7 @@ class KeptPart:
         return self._answer[1]
 
     def lost_answer(self, rank: int) -> npt.NDArray[np.uint8]:
-        """Return a message that a worker is lost."""
+        """Return a message of the same length that a rank is lost."""
         return new_answer(Answer.LOST, rank, self._values)
 
     def _update(self, workers: list[int], report: ServerReport) -> None:

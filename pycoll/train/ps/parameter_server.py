@@ -18,7 +18,7 @@ from pycoll.train.ps.compression import Compression
 from pycoll.train.ps.consistency import BSP, Consistency
 from pycoll.train.ps.kept_part import KeptPart, MakeOptimizer
 from pycoll.train.ps.placement import Named, parts_of
-from pycoll.train.ps.protocol import FIRST_BUCKET_TAG, Notice, WorkerLostError
+from pycoll.train.ps.protocol import FIRST_BUCKET_TAG, Notice, RankLostError
 from pycoll.train.ps.report import Release, ServerReport
 from pycoll.train.ps.server import Server
 from pycoll.train.ps.worker import Worker
@@ -131,7 +131,7 @@ class ParameterServer:
 
         Raises
         ------
-        WorkerLostError
+        RankLostError
             When a worker failed, or was not heard of in time: it is named.
         """
         if not self.is_server:
@@ -146,13 +146,14 @@ class ParameterServer:
     def working(self) -> Iterator[Worker]:
         """Make steps inside the block. On workers only.
 
-        When it ends, this waits for the other workers. When it ends by an exception, the servers
-        and with them all other workers hear of it.
+        At its end, this waits for the other workers. Where it ends by an exception, the servers
+        hear of it, and through them all other workers. What compression has left out of the last
+        push is dropped.
 
         Raises
         ------
-        WorkerLostError
-            When another worker was lost.
+        RankLostError
+            When another rank was lost.
         """
         if self.is_server:
             raise RuntimeError(f"rank {self._comm.rank} is a server; call serve() there")
@@ -162,12 +163,13 @@ class ParameterServer:
                 with before_forward(self._model, worker.pull_for):
                     yield worker
                 worker.pull_final()
-            except WorkerLostError:
-                raise  # the servers know
-            except BaseException:
+            except BaseException as error:
+                lost = error.rank if isinstance(error, RankLostError) else self._comm.rank
                 with suppress(CollectiveError):  # that there is no way to say so is not the news
-                    worker.notify(Notice.FAILED)
+                    worker.notify(Notice.LOST, lost)
                 raise
+            finally:
+                worker.stop()
 
     @contextmanager
     def _keeping_failed(self) -> Iterator[None]:

@@ -21,8 +21,18 @@ FIRST_BUCKET_TAG = 1
 HEADER_BYTES = 16
 
 
-class WorkerLostError(RuntimeError):
-    """A worker failed, or was not heard of in time; raised by the servers and all other workers."""
+class RankLostError(RuntimeError):
+    """A rank failed, or was not heard of in time; raised by all others that take part.
+
+    Attributes
+    ----------
+    rank : int
+        The rank that is lost.
+    """
+
+    def __init__(self, rank: int, text: str) -> None:
+        super().__init__(text)
+        self.rank = rank
 
 
 class Notice(IntEnum):
@@ -30,20 +40,21 @@ class Notice(IntEnum):
 
     STEP = 0
     FINISHED = 1
-    FAILED = 2
+    #: A rank is lost, whose number follows; often the worker itself.
+    LOST = 2
 
 
 class Answer(IntEnum):
     """What a server's message begins with."""
 
     PARAMETERS = 0
-    #: A worker is lost, whose rank follows; so is the run.
+    #: A rank is lost, whose number follows; so is the run.
     LOST = 1
 
 
-def new_notice(notice: Notice) -> npt.NDArray[np.int64]:
+def new_notice(notice: Notice, rank: int = 0) -> npt.NDArray[np.int64]:
     """Return a message of a worker to all servers."""
-    return np.array([notice], dtype=np.int64)
+    return np.array([notice, rank], dtype=np.int64)
 
 
 def new_answer(answer: Answer, rank: int, body: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -59,13 +70,13 @@ def open_answer(message: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> npt.NDA
 
     Raises
     ------
-    WorkerLostError
+    RankLostError
         When it brings other news.
     """
     answer, rank = message[:HEADER_BYTES].view(np.int64)
     if answer == Answer.LOST:
-        raise WorkerLostError(
-            f"worker rank {rank} is lost, and so is this run; its own error, or a server's, "
-            "says more"
+        raise RankLostError(
+            int(rank),
+            f"rank {rank} is lost, and with it this run; its own error, or a server's, says more",
         )
     return message[HEADER_BYTES:].view(dtype)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 import numpy as np
 
+from pycoll import CollectiveError
 from pycoll.train.ps.compression import Compression
 from pycoll.train.ps.kept_part import KeptPart
 from pycoll.train.ps.protocol import (
     FIRST_BUCKET_TAG,
     NOTICE_TAG,
     Notice,
-    WorkerLostError,
+    RankLostError,
     new_notice,
 )
 from pycoll.train.ps.report import Release, ServerReport
@@ -77,6 +79,16 @@ class Server:
 
     def run(self) -> ServerReport:
         """Serve; return what was seen."""
+        try:
+            return self._serve()
+        except RankLostError:
+            raise
+        except BaseException:
+            with suppress(CollectiveError):  # that there is no way to say so is not the news
+                self._tell(self._comm.rank, self._workers)
+            raise
+
+    def _serve(self) -> ServerReport:
         for kept in self._parts:
             kept.begin(self._workers)
         for worker in self._workers:
@@ -121,13 +133,14 @@ class Server:
         notice = new_notice(Notice.STEP)
         work = self._comm.recv(notice, worker, NOTICE_TAG, async_op=True)
         self._awaited.append(
-            _Awaited(work, worker, False, lambda: self._take_notice(worker, Notice(notice[0])))
+            _Awaited(work, worker, False, lambda: self._take_notice(worker, *notice.tolist()))
         )
 
-    def _take_notice(self, worker: int, notice: Notice) -> None:
-        if notice == Notice.FAILED:
+    def _take_notice(self, worker: int, notice: int, rank: int) -> None:
+        if notice == Notice.LOST:
             others = [other for other in self._workers if other != worker]
-            self._lose([worker], "failed: see its own error", others)
+            why = "failed: see its own error" if rank == worker else f"is lost, says rank {worker}"
+            self._lose([rank], why, others)
         if notice == Notice.FINISHED:
             self._active.discard(worker)
             for kept in self._parts:
@@ -171,12 +184,18 @@ class Server:
         self._answers[kept.bucket, worker] = self._comm.send(message, worker, tag, async_op=True)
 
     def _lose(self, lost: list[int], why: str, audience: list[int]) -> Never:
-        """Tell workers by the answers that they wait for, or will wait for; end the run."""
+        self._tell(lost[0], audience)
+        names = ", ".join(
+            f"rank {rank}" + (f" (in its step {self._steps[rank]})" if rank in self._steps else "")
+            for rank in lost
+        )
+        raise RankLostError(lost[0], f"rank {self._comm.rank}: parameter server: {names} {why}")
+
+    def _tell(self, lost: int, audience: list[int]) -> None:
+        """Tell workers who is lost, by the answers that they wait for or will wait for."""
         for kept in self._parts:
             for worker in audience:
-                self._send(kept, worker, kept.lost_answer(lost[0]))
-        names = ", ".join(f"rank {worker} (in its step {self._steps[worker]})" for worker in lost)
-        raise WorkerLostError(f"rank {self._comm.rank}: parameter server: worker {names} {why}")
+                self._send(kept, worker, kept.lost_answer(lost))
 
     def _push_bytes(self, kept: KeptPart) -> int:
         part = kept.part

@@ -69,8 +69,8 @@ class Worker:
         RuntimeError
             When a parameter was not pulled yet: some layer uses it without its ``forward`` being
             called. Call `pull` before the forward pass then.
-        WorkerLostError
-            When another worker was lost.
+        RankLostError
+            When another rank was lost.
         """
         self._require_pulled()
         for exchange in self._exchanges:
@@ -79,6 +79,12 @@ class Worker:
         yield
         self._require_all_gradients()
         self.steps += 1
+
+    def stop(self) -> None:
+        """Let later backward passes be none of its business."""
+        for exchange in self._exchanges:
+            for _, parameter in exchange.bucket.members:
+                parameter.on_complete = None
 
     def pull(self) -> None:
         """Wait until all parameters are as this worker's next step shall see them.
@@ -101,9 +107,9 @@ class Worker:
             exchange.expect()
         self.pull()
 
-    def notify(self, notice: Notice) -> None:
+    def notify(self, notice: Notice, rank: int = 0) -> None:
         """Say something to all servers."""
-        message = new_notice(notice)
+        message = new_notice(notice, rank)
         for server in self._servers:
             self._comm.send(message, server, NOTICE_TAG, async_op=True)
 
