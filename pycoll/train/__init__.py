@@ -11,6 +11,9 @@ A training loop of one's own needs `DataParallel` only:
 ...     model.backward(saved, dscores)
 >>> optimizer.step(learning_rate)
 
+`LocalSGD` communicates after every few steps only, and in `pycoll.train.ps` some ranks keep the
+parameters for the others.
+
 `Trainer` makes the steps of a language model, and `run` a whole run with progress bar, checkpoint
 and picture; ``train.py`` shows how they are put together.
 """
