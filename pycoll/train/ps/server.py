@@ -189,7 +189,8 @@ class Server:
             f"rank {rank}" + (f" (in its step {self._steps[rank]})" if rank in self._steps else "")
             for rank in lost
         )
-        raise RankLostError(lost[0], f"rank {self._comm.rank}: parameter server: {names} {why}")
+        text = f"rank {self._comm.rank}: parameter server: {names} {why}"
+        raise RankLostError(lost[0], text) from None
 
     def _tell(self, lost: int, audience: list[int]) -> None:
         """Tell workers who is lost, by the answers that they wait for or will wait for."""
