@@ -16,7 +16,7 @@ try:
     from pycoll._core import CollectiveError, TimeoutError
     from pycoll._core._loading import MPIMismatchError
     from pycoll.communicator import Communicator, world
-    from pycoll.work import Work
+    from pycoll.work import Work, wait_some
 except (ImportError, RuntimeError):  # mpi4py raises RuntimeError when it finds no MPI library
     # `python -m pycoll info` (which is how sys.argv looks meanwhile) says itself what is wrong.
     if sys.argv[:2] != ["-m", "info"]:
@@ -29,6 +29,7 @@ __all__ = [
     "TimeoutError",
     "Work",
     "__version__",
+    "wait_some",
     "world",
 ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
 
 from pycoll import _core
 
@@ -56,3 +57,33 @@ class Work(Generic[Result]):
             When the operation failed.
         """
         return self._work.test()
+
+
+def wait_some(works: Sequence[Work[Any]], timeout: float | None = None) -> list[int]:
+    """Wait until one or more of several operations have completed.
+
+    For a rank that serves several others and does not know who will be next: it posts a receive
+    from each. All operations that have completed are returned, so that none is passed over.
+
+    Parameters
+    ----------
+    works : sequence of Work
+        At least one; all of one communicator.
+    timeout : float, optional
+        Seconds, as for `Work.wait`.
+
+    Returns
+    -------
+    list of int
+        The positions in ``works`` of those that have completed, in order; at least one.
+
+    Raises
+    ------
+    ValueError
+        Without works, or with those of several communicators.
+    TimeoutError
+        When none has completed in time; see `Work.wait`.
+    CollectiveError
+        When one of the completed operations failed.
+    """
+    return _core.wait_some([work._work for work in works], timeout)

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bindings/arguments.hpp"
 #include "bindings/array_view.hpp"
@@ -162,6 +163,21 @@ void bind_communicator(py::module_& m) {
             self.close();
         });
 
+    m.def(
+        "wait_some",
+        [](const std::vector<BoundWork>& bound, py::handle timeout) {
+            if (bound.empty()) throw py::value_error("'works' is empty; pass at least one");
+            const Communicator& communicator = *bound.front().communicator;
+            return naming(communicator.rank(), "wait_some", [&] {
+                const auto limit = timeout_argument(timeout);
+                std::vector<Work> works;
+                works.reserve(bound.size());
+                for (const BoundWork& one : bound) works.push_back(one.work);
+                const Unlocked unlocked(communicator);
+                return wait_some(works, limit);
+            });
+        },
+        py::arg("works"), py::arg("timeout"));
     m.def("stop_progress", &stop_progress, py::call_guard<py::gil_scoped_release>());
     m.def("dtype_of",
           [](py::handle array) { return std::string(name(view_array(array, "array").dtype)); });

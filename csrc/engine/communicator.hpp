@@ -96,6 +96,8 @@ public:
 
 private:
     friend class Work;
+    friend std::vector<std::size_t> wait_some(std::span<const Work> works,
+                                              std::optional<std::chrono::nanoseconds> timeout);
     using Lock = std::unique_lock<std::mutex>;
     using Condition = bool (Communicator::*)() const;
     using Executions = std::deque<std::shared_ptr<Execution>>;
@@ -144,6 +146,8 @@ private:
 
     // Waiting, without the lock.
     void wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout);
+    [[nodiscard]] std::vector<std::size_t> wait_some(
+        std::span<Execution* const> executions, std::optional<std::chrono::nanoseconds> timeout);
     [[nodiscard]] bool test(Execution& execution);
     /// One look of a thread that waits, and a pause if nothing moved.
     void attend(Patience& patience);

@@ -39,6 +39,23 @@ void Work::wait(std::optional<std::chrono::nanoseconds> timeout) {
     communicator_->wait(*execution_, timeout);
 }
 
+std::vector<std::size_t> wait_some(std::span<const Work> works,
+                                   std::optional<std::chrono::nanoseconds> timeout) {
+    if (works.empty()) {
+        throw std::invalid_argument("there is nothing to wait for; pass at least one work");
+    }
+    std::vector<Execution*> executions;
+    executions.reserve(works.size());
+    for (const Work& work : works) {
+        if (work.communicator_ != works.front().communicator_) {
+            throw std::invalid_argument(
+                "the works are of several communicators; pass those of one");
+        }
+        executions.push_back(work.execution_.get());
+    }
+    return works.front().communicator_->wait_some(executions, timeout);
+}
+
 void Communicator::wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout) {
     const auto start = timeout ? Clock::now() : Clock::time_point();
     {
@@ -55,6 +72,35 @@ void Communicator::wait(Execution& execution, std::optional<std::chrono::nanosec
     }
     execution.check();
     execution.release();
+}
+
+std::vector<std::size_t> Communicator::wait_some(std::span<Execution* const> executions,
+                                                 std::optional<std::chrono::nanoseconds> timeout) {
+    std::vector<std::size_t> done;
+    const auto look = [&] {
+        for (std::size_t i = 0; i < executions.size(); ++i) {
+            if (executions[i]->done()) done.push_back(i);
+        }
+        return !done.empty();
+    };
+    const auto start = timeout ? Clock::now() : Clock::time_point();
+    {
+        Patience patience(options_.oversubscribed, 0, long_waits_);
+        const Attendance attendance(attending_);
+        while (!look()) {
+            attend(patience);
+            if (!timeout || Clock::now() - start < *timeout) continue;
+            const Lock lock(mutex_);
+            if (look()) break;
+            const Execution& first = *executions.front();
+            throw TimeoutError(who() + "none of " + std::to_string(executions.size()) +
+                               " operations done after " + in_seconds(*timeout) + "; the first, " +
+                               first.describe() + ", waits for " + waits_for(first));
+        }
+    }
+    for (const std::size_t i : done) executions[i]->check();
+    for (const std::size_t i : done) executions[i]->release();
+    return done;
 }
 
 bool Communicator::test(Execution& execution) {

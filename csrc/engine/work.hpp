@@ -1,9 +1,12 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
+#include <vector>
 
 namespace pycoll {
 
@@ -25,8 +28,18 @@ public:
     void wait(std::optional<std::chrono::nanoseconds> timeout = std::nullopt);
 
 private:
+    friend std::vector<std::size_t> wait_some(std::span<const Work> works,
+                                              std::optional<std::chrono::nanoseconds> timeout);
+
     std::shared_ptr<Communicator> communicator_;
     std::shared_ptr<Execution> execution_;
 };
+
+/// Waits until one or more of several operations of one communicator have completed; returns the
+/// positions of all that have, in order, so that none is passed over for ever. Throws as
+/// Work::wait() does, and std::invalid_argument without works, or with those of several
+/// communicators.
+[[nodiscard]] std::vector<std::size_t> wait_some(
+    std::span<const Work> works, std::optional<std::chrono::nanoseconds> timeout = std::nullopt);
 
 }  // namespace pycoll

@@ -12,6 +12,9 @@ A training loop of one's own needs `DataParallel` only:
 ...     model.backward(saved, dscores)
 >>> parallel.step(optimizer, learning_rate)
 
+`LocalSGD` communicates after every few steps only, and in `pycoll.train.ps` some ranks keep the
+parameters for the others.
+
 `Trainer` makes the steps of a language model, and `run` a whole run with progress bar, checkpoint
 and picture; ``train.py`` shows how they are put together.
 """
@@ -50,6 +53,7 @@ from pycoll.train.layers.recompute import Recompute
 from pycoll.train.layers.shard import Shard
 from pycoll.train.layers.swiglu import SwiGLU
 from pycoll.train.layers.transformer_block import TransformerBlock
+from pycoll.train.local_sgd.local_sgd import LocalSGD
 from pycoll.train.mesh import Mesh
 from pycoll.train.mesh_shape import Coordinates, MeshShape
 from pycoll.train.models.chain import Chain
@@ -99,6 +103,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LocalSGD",
     "MLPConfig",
     "Manifest",
     "Mesh",

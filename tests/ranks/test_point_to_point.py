@@ -104,3 +104,44 @@ def test_all_pairs_at_once(comm: pycoll.Communicator) -> None:
         work.wait()
     for rank in others:
         assert (arrays[rank] == rank * 100 + comm.rank).all()
+
+
+def test_wait_some_serves_whoever_comes(comm: pycoll.Communicator) -> None:
+    """Rank 0 gets three messages of each other rank, in whatever order the ranks send them."""
+    if comm.rank > 0:
+        for number in range(3):
+            comm.send(np.array([comm.rank, number]), 0)
+        return
+    arrays = {peer: np.zeros(2, int) for peer in range(1, comm.size)}
+    works = {peer: comm.recv(array, peer, async_op=True) for peer, array in arrays.items()}
+    heard: dict[int, list[int]] = {peer: [] for peer in arrays}
+    while works:
+        peers = list(works)
+        for place in pycoll.wait_some([works[peer] for peer in peers], timeout=60):
+            peer = peers[place]
+            assert arrays[peer][0] == peer
+            heard[peer].append(int(arrays[peer][1]))
+            del works[peer]
+            if len(heard[peer]) < 3:
+                works[peer] = comm.recv(arrays[peer], peer, async_op=True)
+    assert heard == {peer: [0, 1, 2] for peer in arrays}
+
+
+def test_wait_some_in_vain(comm: pycoll.Communicator) -> None:
+    """It ends in time, and refuses what it cannot wait for."""
+    right, left = neighbours(comm)
+    other = comm.dup()
+    mine, theirs = (each.recv(np.zeros(1), left, async_op=True) for each in (comm, other))
+    with pytest.raises(TimeoutError, match=f"rank {comm.rank}: none of 1 operations done after"):
+        pycoll.wait_some([mine], timeout=0)
+    with pytest.raises(ValueError, match="the works are of several communicators"):
+        pycoll.wait_some([mine, theirs])
+    with pytest.raises(ValueError, match="'works' is empty"):
+        pycoll.wait_some([])
+    with pytest.raises(ValueError, match="timeout"):
+        pycoll.wait_some([mine], timeout=-1)
+    comm.barrier()
+    comm.send(np.ones(1), right)
+    other.send(np.ones(1), right)
+    assert pycoll.wait_some([mine]) == [0]
+    theirs.wait()

@@ -1,0 +1,1 @@
+"""Data parallelism whose ranks communicate after every few steps only."""
