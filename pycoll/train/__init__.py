@@ -12,6 +12,8 @@ A training loop of one's own needs `DataParallel` only:
 ...     model.backward(saved, dscores)
 >>> parallel.step(optimizer, learning_rate)
 
+A model that is split among ranks takes a `TensorGroup`, and `Mesh` lays ranks out for both.
+
 `Trainer` makes the steps of a language model, and `run` a whole run with progress bar, checkpoint
 and picture; ``train.py`` shows how they are put together.
 """
