@@ -14,6 +14,7 @@ A training loop of one's own needs `DataParallel` only:
 
 `LocalSGD` communicates after every few steps only, and in `pycoll.train.ps` some ranks keep the
 parameters for the others.
+A model that is split among ranks takes a `TensorGroup`, and `Mesh` lays ranks out for both.
 
 `Trainer` makes the steps of a language model, and `run` a whole run with progress bar, checkpoint
 and picture; ``train.py`` shows how they are put together.
@@ -78,10 +79,6 @@ from pycoll.train.training_run import RunOptions, run
 from pycoll.train.verdict import AgreedError, RefusedError, agreed
 
 __all__ = [
-    "GELU",
-    "GPT",
-    "MLP",
-    "SGD",
     "AdamW",
     "AgreedError",
     "CausalAttention",
@@ -95,6 +92,8 @@ __all__ = [
     "DataParallel",
     "Embedding",
     "FeedForward",
+    "GELU",
+    "GPT",
     "GPTConfig",
     "GradientError",
     "GradientNormError",
@@ -104,6 +103,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LocalSGD",
+    "MLP",
     "MLPConfig",
     "Manifest",
     "Mesh",
@@ -121,6 +121,7 @@ __all__ = [
     "RefusedError",
     "RowLinear",
     "RunOptions",
+    "SGD",
     "Sequences",
     "Settings",
     "Shard",
