@@ -64,6 +64,7 @@ from pycoll.train.optim.adamw import AdamW
 from pycoll.train.optim.optimizer import Optimizer
 from pycoll.train.optim.sgd import SGD
 from pycoll.train.optim.warmup_cosine import WarmupCosine
+from pycoll.train.parallelism import Parallelism
 from pycoll.train.pipeline_parallel.layer_costs import measured_costs, parameter_costs
 from pycoll.train.pipeline_parallel.pipeline import Pipeline
 from pycoll.train.pipeline_parallel.plan import PipelinePlan, plan_pipeline
@@ -79,6 +80,10 @@ from pycoll.train.training_run import RunOptions, run
 from pycoll.train.verdict import AgreedError, RefusedError, agreed
 
 __all__ = [
+    "GELU",
+    "GPT",
+    "MLP",
+    "SGD",
     "AdamW",
     "AgreedError",
     "CausalAttention",
@@ -92,8 +97,6 @@ __all__ = [
     "DataParallel",
     "Embedding",
     "FeedForward",
-    "GELU",
-    "GPT",
     "GPTConfig",
     "GradientError",
     "GradientNormError",
@@ -103,12 +106,12 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LocalSGD",
-    "MLP",
     "MLPConfig",
     "Manifest",
     "Mesh",
     "MeshShape",
     "Optimizer",
+    "Parallelism",
     "Parameter",
     "Piece",
     "Pipeline",
@@ -121,7 +124,6 @@ __all__ = [
     "RefusedError",
     "RowLinear",
     "RunOptions",
-    "SGD",
     "Sequences",
     "Settings",
     "Shard",

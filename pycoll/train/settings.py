@@ -31,9 +31,16 @@ class Settings:
         Size of a gradient bucket; it changes the order of additions, hence the last bits.
     zero, precision
         See `DataParallel`.
-    accumulation : int
-        Backward passes per step: each rank works on its share of the batch in so many parts, which
-        takes less memory.
+    micro_batches : int
+        Into how many parts each rank's share of a batch is cut. Their gradients are added up: that
+        takes less memory, and lets the stages of a pipeline work at the same time.
+    max_norm : float
+        Gradients of a greater global norm are scaled down to it.
+    local_steps : int
+        Above 0, copies of the model train by themselves, and agree on their parameters after every
+        so many steps; see `LocalSGD`.
+    outer_learning_rate, outer_momentum : float
+        Of what they agree on.
     """
 
     steps: int
@@ -46,18 +53,34 @@ class Settings:
     bucket_bytes: int = 1 << 20
     zero: int = 0
     precision: Precision = "full"
-    accumulation: int = 1
+    micro_batches: int = 1
+    max_norm: float = math.inf
+    local_steps: int = 0
+    outer_learning_rate: float = 0.7
+    outer_momentum: float = 0.9
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "bucket_bytes", "accumulation"):
+        for name in ("steps", "batch_size", "bucket_bytes", "micro_batches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("warmup", "weight_decay", "seed"):
+        for name in ("warmup", "weight_decay", "local_steps", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not self.max_norm > 0:
+            raise ValueError(f"max_norm must be above 0, not {self.max_norm}")
+        if self.local_steps and self.zero:
+            raise ValueError(
+                "copies that train by themselves have no optimizer to share: zero must be 0 with "
+                "local_steps"
+            )
+        if self.local_steps and self.max_norm < math.inf:
+            raise ValueError(
+                "there is no global norm of copies that train by themselves: leave out max_norm "
+                "with local_steps"
+            )
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), not {self.momentum}")
         if self.zero not in (0, 1):

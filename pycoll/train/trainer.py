@@ -1,8 +1,8 @@
-"""Data-parallel training of a language model: one step, validation, saving and resuming."""
+"""Training of a language model on a mesh of ranks: one step, validation, saving and resuming."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,19 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pycoll.train.array_module import use_device
+from pycoll.train.array_module import Array, array_module, as_numpy, use_device
 from pycoll.train.checkpoint.belonging import changed_settings
 from pycoll.train.checkpoint.held import held_by
 from pycoll.train.checkpoint.reader import load_checkpoint
 from pycoll.train.checkpoint.writer import CheckpointWriter
-from pycoll.train.data.batches import RandomBatches, Sequences, consecutive_windows
+from pycoll.train.clipping import clip_gradients, counts
+from pycoll.train.data.batches import RandomBatches, consecutive_windows
 from pycoll.train.data.corpus import Corpus
 from pycoll.train.data_parallel.data_parallel import DataParallel
 from pycoll.train.data_parallel.wire import dtype_of
 from pycoll.train.layers.cross_entropy import CrossEntropy
 from pycoll.train.layers.initializer import Initializer
+from pycoll.train.local_sgd.local_sgd import LocalSGD
+from pycoll.train.mesh import Mesh
+from pycoll.train.mesh_shape import MeshShape
 from pycoll.train.models.gpt import GPT, GPTConfig
+from pycoll.train.parallelism import Parallelism
+from pycoll.train.pipeline_parallel.last_scores import LastScores
+from pycoll.train.pipeline_parallel.pipeline import Pipeline
+from pycoll.train.report.trace import span
 from pycoll.train.settings import Settings
+from pycoll.train.tensor_parallel.tensor_group import TensorGroup
 from pycoll.train.verdict import AgreedError, agreed
 
 if TYPE_CHECKING:
@@ -50,6 +59,8 @@ class StepReport:
         Predictions in the global batch.
     seconds, blocked_seconds : float
         Wall time of the step on this rank, and the part of it spent waiting for communication.
+    gradient_norm : float or None
+        Over all parameters, before it was limited; None where it is not.
     """
 
     step: int
@@ -58,13 +69,15 @@ class StepReport:
     tokens: int
     seconds: float
     blocked_seconds: float
+    gradient_norm: float | None = None
 
 
 class Trainer:
-    """A model, its optimizer and its text on one rank of a data-parallel run. Collective.
+    """A model, its optimizer and its text on one rank of a run. Collective.
 
-    The course of a run depends on its settings only, not on the number of ranks (up to the
-    rounding of sums), since batches are drawn globally and losses and gradients are global sums.
+    The course of a run depends on its settings only, not on the number of ranks and what they share
+    (up to the rounding of sums), since batches are drawn globally and losses and gradients are
+    global sums.
 
     Parameters
     ----------
@@ -73,19 +86,25 @@ class Trainer:
         The same on all ranks.
     model : GPTConfig
     settings : Settings
+    parallelism : Parallelism
+        By default every rank has the whole model.
     device : {"cpu", "cuda"}
-        Where to compute. Gradients are reduced in host memory either way.
+        Where to compute. Messages go through host memory either way.
 
     Attributes
     ----------
-    on_gradients : callable, optional
-        Called with ``parallel`` in each step, between the end of the reduction and the optimizer:
-        the place for clipping, which changes the gradients of ``parallel.parameters``.
+    mesh : Mesh
+    pipeline : Pipeline
+        The layers of this rank: with one stage, all of them.
+    parallel : DataParallel
+    parameters : int
+        Of the whole model: how many numbers are trained.
 
     Raises
     ------
     RefusedError
-        On all ranks, when one of them cannot use the device.
+        On all ranks, when one of them cannot use the device, or the model or the batches cannot be
+        shared out so.
     """
 
     def __init__(
@@ -94,32 +113,56 @@ class Trainer:
         corpus: Corpus,
         model: GPTConfig,
         settings: Settings,
+        parallelism: Parallelism | None = None,
         *,
         device: str = "cpu",
     ) -> None:
+        self.parallelism = Parallelism() if parallelism is None else parallelism
         with agreed(comm):
             use_device(device, comm.local_rank)
             dtype_of(settings.precision)  # which a rank's installation may lack
+            shape = self.parallelism.shape(comm.size)
+            _require_work_for_all(settings, shape)
         self.comm = comm
         self.corpus = corpus
         self.settings = settings
+        self.config = model
         self.step = 0
-        self.model = GPT(model, Initializer(settings.seed, device=device))
-        self.criterion = CrossEntropy(self.model.xp)
+        self.mesh = Mesh(comm, dp=shape.dp, tp=shape.tp, pp=shape.pp)
+        self.xp = array_module(device)
+        self.tensor = TensorGroup(
+            self.mesh.tp, sequence_parallel=self.parallelism.sequence_parallel
+        )
+        self.pipeline = self._make_pipeline(device)
         self.schedule = settings.make_schedule()
         self.batches = RandomBatches(
             corpus.training, model.context, settings.batch_size, settings.seed
         )
         self._validation = consecutive_windows(corpus.validation, model.context)
+        named = self.pipeline.named_parameters()
+        self.local: LocalSGD | None = None
+        reducing = self.mesh.dp
+        if settings.local_steps:
+            self.local = LocalSGD(
+                named,
+                self.mesh.dp,
+                settings.local_steps,
+                outer_learning_rate=settings.outer_learning_rate,
+                outer_momentum=settings.outer_momentum,
+            )
+            alone = self.mesh.dp.split(self.mesh.dp.rank)
+            assert alone is not None  # only a rank without a color is in no communicator
+            reducing = alone
         self.parallel = DataParallel(
-            self.model,
-            comm,
+            named,
+            reducing,
             settings.bucket_bytes,
             zero=settings.zero,
             precision=settings.precision,
         )
         self.optimizer = settings.make_optimizer(self.parallel.parameters)
-        self.on_gradients: Callable[[DataParallel], None] | None = None
+        self.parameters = self._count_parameters()
+        self._blocked_seconds = 0.0
         self._writer: CheckpointWriter | None = None
 
     def train_step(self) -> StepReport:
@@ -130,53 +173,94 @@ class Trainer:
         TrainingDivergedError
             On all ranks, when the loss is infinite or no number. The step is not made then.
         """
-        started = perf_counter()
-        blocked_before = self.parallel.blocked_seconds
-        part = self.batches.part(self.step, self.comm.rank, self.comm.size)
-        weight = 1 / self.batches.targets_per_step
-        passes = self.settings.accumulation
-        global_loss = np.zeros(1)
-        with self.parallel.reducing(passes):
-            for number in range(passes):
-                loss, saved = self._forward(part.part(number, passes))
-                global_loss += loss * weight
-                if number == passes - 1:
-                    # Reduced while the backward pass goes on, like the gradients.
-                    loss_work = self.comm.all_reduce(global_loss, op="sum", async_op=True)
-                saved_scores, saved_loss = saved
-                self.model.backward(saved_scores, self.criterion.backward(saved_loss, weight))
-        waiting = perf_counter()
-        loss_work.wait()
-        waited = perf_counter() - waiting
-        if not np.isfinite(global_loss[0]):
+        started, blocked_before = perf_counter(), self.blocked_seconds
+        part = self.batches.part(self.step, self.mesh.dp.rank, self.mesh.dp.size)
+        # For the mean over what is added up: the global batch, or this copy's part of it.
+        weight = 1 / (part.targets.size if self.local else self.batches.targets_per_step)
+        with self.parallel.reducing(self.settings.micro_batches):
+            loss = self.pipeline.forward_backward(
+                self.xp.asarray(part.inputs), self.xp.asarray(part.targets), weight
+            )
+        loss = self._sum(loss) / self.batches.targets_per_step
+        if not np.isfinite(loss):
             raise TrainingDivergedError(
-                f"the loss became {global_loss[0]} in step {self.step + 1}; "
+                f"the loss became {loss} in step {self.step + 1}; "
                 "lower the learning rate or lengthen the warm-up"
             )
+        norm = None
+        if self.settings.max_norm < math.inf:
+            parallel = self.parallel
+            norm = clip_gradients(
+                parallel.parameters, self.settings.max_norm, self.mesh, counted=parallel.counted
+            )
         learning_rate = self.schedule(self.step)
-        if self.on_gradients is not None:
-            self.on_gradients(self.parallel)
-        self.parallel.step(self.optimizer, learning_rate)
+        with span("optimizer"):
+            self.parallel.step(self.optimizer, learning_rate)
+        if self.local is not None:
+            self.local.end_step()
         self.step += 1
         return StepReport(
             step=self.step,
-            loss=float(global_loss[0]),
+            loss=loss,
             learning_rate=learning_rate,
+            gradient_norm=norm,
             tokens=self.batches.targets_per_step,
             seconds=perf_counter() - started,
-            blocked_seconds=self.parallel.blocked_seconds - blocked_before + waited,
+            blocked_seconds=self.blocked_seconds - blocked_before,
         )
+
+    @property
+    def blocked_seconds(self) -> float:
+        """Time spent waiting for other ranks since the object was made, in seconds."""
+        return (
+            self.parallel.blocked_seconds
+            + self.pipeline.blocked_seconds
+            + self.tensor.blocked_seconds
+            + (self.local.blocked_seconds if self.local else 0.0)
+            + self._blocked_seconds
+        )
+
+    def agree(self) -> None:
+        """Make all copies of the model the same, where they train by themselves. Collective."""
+        if self.local is not None:
+            self.local.synchronize()
 
     def validate(self) -> float:
         """Return the mean loss over the whole validation text, in nats per token. Collective."""
-        part = self._validation.part(self.comm.rank, self.comm.size)
-        total = np.zeros(1)
+        part = self._validation.part(self.mesh.dp.rank, self.mesh.dp.size)
+        total = 0.0
         for start in range(0, len(part.inputs), _VALIDATION_CHUNK):
             rows = slice(start, start + _VALIDATION_CHUNK)
-            loss, _ = self._forward(Sequences(part.inputs[rows], part.targets[rows]))
-            total += loss
-        self.comm.all_reduce(total, op="sum")
-        return float(total[0]) / self._validation.targets.size
+            inputs, targets = part.inputs[rows], part.targets[rows]
+            total += self.pipeline.evaluate(self.xp.asarray(inputs), self.xp.asarray(targets))
+        return self._sum(total) / self._validation.targets.size
+
+    def next_scores(self, tokens: Array) -> Array:
+        """Return the scores of what follows the tokens. Collective over one copy of the model.
+
+        Parameters
+        ----------
+        tokens : Array, shape (batch, length)
+            In host memory, the same on all ranks; ``length`` is at most the context.
+
+        Returns
+        -------
+        Array, shape (batch, vocabulary)
+            In host memory, the same on all ranks.
+        """
+        length = tokens.shape[1]
+        # Positions do not see later ones: zeros after the last token change nothing, and make a
+        # length that can be shared out.
+        padding = -length % self.tensor.size if self.tensor.sequence_parallel else 0
+        padded = self.xp.asarray(np.pad(tokens, ((0, 0), (0, padding))))
+        last = LastScores(length)
+        self.pipeline.evaluate(padded, padded, last)
+        scores = np.zeros((len(tokens), self.config.vocabulary), np.float32)
+        if last.scores:
+            own = self.xp.concatenate(last.scores)
+            scores[...] = as_numpy(self.tensor.gather_last_axis(own, self.config.vocabulary))
+        self.mesh.pp.broadcast(scores, root=self.mesh.pp.size - 1)
+        return scores
 
     def save(self, root: Path) -> None:
         """Begin to write a checkpoint into a folder of checkpoints. Collective.
@@ -230,24 +314,67 @@ class Trainer:
         self.finish_saving()
         parallel = self.parallel
         held = held_by(parallel.parameters, self.optimizer)
-        replicas = None if parallel.sharded else self.comm
+        replicas = None if parallel.sharded else self.mesh.dp
         description = load_checkpoint(self.comm, path, held, self._identity(), replicas)
         parallel.spread()
         self.step = description["step"]
         return changed_settings(description, self._settings())
 
-    def _forward(self, sequences: Sequences) -> tuple[float, Any]:
-        xp = self.model.xp
-        scores, saved_scores = self.model.forward(xp.asarray(sequences.inputs))
-        loss, saved_loss = self.criterion.forward(scores, xp.asarray(sequences.targets))
-        return loss, (saved_scores, saved_loss)
+    def _make_pipeline(self, device: str) -> Pipeline:
+        config, parallelism, settings = self.config, self.parallelism, self.settings
+        initializer = Initializer(settings.seed, device=device)
+
+        def make_part(part: range) -> GPT:
+            return GPT(config, initializer, self.tensor, part=part, recompute=parallelism.recompute)
+
+        with agreed(self.comm):
+            criterion = CrossEntropy(self.xp, self.tensor, classes=config.vocabulary)
+        return Pipeline(
+            make_part,
+            len(GPT.layer_names(config)),
+            self.mesh.pp,
+            criterion,
+            micro_batches=settings.micro_batches,
+            schedule=parallelism.schedule,
+            chunks=parallelism.chunks,
+        )
+
+    def _count_parameters(self) -> int:
+        own = [p for _, p in self.parallel.counted if counts(p, self.mesh.tp.rank)]
+        total = np.array([sum(parameter.data.size for parameter in own)])
+        self.comm.all_reduce(total, op="sum")
+        return int(total[0])
+
+    def _sum(self, loss: float) -> float:
+        """Return the sum over all ranks, of which those of a tensor group have the same loss."""
+        total = np.array([loss if self.mesh.tp.rank == 0 else 0.0])
+        started = perf_counter()
+        with span("wait for the loss", "waiting"):
+            self.comm.all_reduce(total, op="sum")
+        self._blocked_seconds += perf_counter() - started
+        return float(total[0])
 
     def _settings(self) -> dict[str, Any]:
         return {**asdict(self.settings), "text": self.corpus.fingerprint}
 
     def _identity(self) -> dict[str, Any]:
         return {
-            "model": asdict(self.model.config),
+            "model": asdict(self.config),
             "vocabulary": self.corpus.vocabulary.characters,
             "optimizer": self.settings.optimizer,
         }
+
+
+def _require_work_for_all(settings: Settings, shape: MeshShape) -> None:
+    if settings.local_steps and settings.batch_size < shape.dp:
+        raise ValueError(
+            f"a batch of {settings.batch_size} sequences leaves some of the dp {shape.dp} copies "
+            "without any to train on by themselves; choose a larger batch"
+        )
+    pieces = shape.dp * settings.micro_batches
+    if settings.micro_batches > 1 and settings.batch_size < pieces:
+        raise ValueError(
+            f"a batch of {settings.batch_size} sequences cannot be cut into {pieces} pieces, for "
+            f"dp {shape.dp} x {settings.micro_batches} micro-batches; choose a larger batch or "
+            "fewer micro-batches"
+        )

@@ -10,10 +10,14 @@ from pathlib import Path
 from pycoll.train.data.unigram import unigram_loss
 from pycoll.train.report.run_report import RunReport
 from pycoll.train.report.sample import sample_text
+from pycoll.train.report.trace import Trace, tracing
 from pycoll.train.trainer import Trainer
 from pycoll.train.verdict import AgreedError, agreed
 
 CHECKPOINTS = "checkpoints"
+TRACE = "trace.json"
+# Until then buffers are allocated and plans made.
+_STEPS_BEFORE_TRACE = 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class RunOptions:
         In steps; 0 means at the end only.
     sample_length : int
         Characters of the text that the trained model writes.
+    trace_steps : int
+        How many steps, from the fourth of the run on, to record a timeline of.
+    tensorboard : bool
+        Whether to write the numbers for TensorBoard, too.
     """
 
     folder: Path
@@ -37,9 +45,11 @@ class RunOptions:
     checkpoint_every: int = 0
     validate_every: int = 0
     sample_length: int = 400
+    trace_steps: int = 0
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("checkpoint_every", "validate_every", "sample_length"):
+        for name in ("checkpoint_every", "validate_every", "sample_length", "trace_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
 
@@ -71,28 +81,46 @@ def run(trainer: Trainer, options: RunOptions) -> float:
         if comm.rank == 0:
             for line in (_introduction(trainer), *changed):
                 print(line, flush=True)
-            report = RunReport(options.folder, steps, trainer.step, _unigram_loss(trainer))
+            report = RunReport(
+                options.folder,
+                steps,
+                trainer.step,
+                _unigram_loss(trainer),
+                tensorboard=options.tensorboard,
+            )
     checkpoints = options.folder / CHECKPOINTS
     with report or nullcontext(), _whole_checkpoint(trainer):
+        traced = _traced_steps(trainer, options)
+        trace: Trace | None = None
         while trainer.step < steps:
-            done = trainer.train_step()
+            if trainer.step in traced and trace is None:
+                trace = Trace(comm)
+            with tracing(trace) if trainer.step in traced and trace else nullcontext():
+                done = trainer.train_step()
             if report:
                 report.step(done)
             if done.step < steps and _due(done.step, options.validate_every):
                 _validate(trainer, report)
             if done.step < steps and _due(done.step, options.checkpoint_every):
+                trainer.agree()
                 trainer.save(checkpoints)
+        trainer.agree()
         trainer.save(checkpoints)
         validation = _validate(trainer, report)
+        if trace is not None:
+            trace.write(options.folder / TRACE)
         trainer.finish_saving()
+        sample = ""
+        if trainer.mesh.dp.rank == 0:  # one copy of the model writes
+            sample = sample_text(
+                trainer.next_scores,
+                trainer.config.context,
+                trainer.corpus.vocabulary,
+                options.sample_length,
+                seed=trainer.settings.seed,
+            )
         with agreed(comm):
             if report:
-                sample = sample_text(
-                    trainer.model,
-                    trainer.corpus.vocabulary,
-                    options.sample_length,
-                    seed=trainer.settings.seed,
-                )
                 report.finish(validation, sample)
     return validation
 
@@ -105,6 +133,13 @@ def _whole_checkpoint(trainer: Trainer) -> Iterator[None]:
     except AgreedError:
         trainer.finish_saving()
         raise
+
+
+def _traced_steps(trainer: Trainer, options: RunOptions) -> range:
+    """Return the steps to trace, by the number of steps before them."""
+    last = trainer.settings.steps
+    first = max(trainer.step, min(trainer.step + _STEPS_BEFORE_TRACE, last - options.trace_steps))
+    return range(first, min(first + options.trace_steps, last))
 
 
 def _due(step: int, every: int) -> bool:
@@ -124,10 +159,13 @@ def _unigram_loss(trainer: Trainer) -> float:
 
 
 def _introduction(trainer: Trainer) -> str:
-    parameters = sum(parameter.data.size for _, parameter in trainer.model.named_parameters())
+    shape = trainer.mesh.shape
+    is_split = shape.tp > 1 or shape.pp > 1
+    spread = f", dp {shape.dp} x tp {shape.tp} x pp {shape.pp}," if is_split else ""
     corpus = trainer.corpus
     characters = len(corpus.training) + len(corpus.validation)
     return (
-        f"{trainer.comm.size} rank(s) train {parameters / 1e6:.2f} million parameters on "
+        f"{trainer.comm.size} rank(s){spread} train {trainer.parameters / 1e6:.2f} million "
+        "parameters on "
         f"{characters} characters ({len(corpus.vocabulary)} different ones)"
     )

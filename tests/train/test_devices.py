@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import small_trainer
+from small_run import sample, small_trainer
 from stand_in_cupy import DeviceArray, StandInCuPy
 
 import pycoll
-from pycoll.train import RefusedError, Trainer, sample_text
+from pycoll.train import RefusedError, Trainer
 from pycoll.train.array_module import array_module, use_device
 
 
 def on_cuda(**options: Any) -> Trainer:
     host = small_trainer(pycoll.world(), **options)
-    return Trainer(pycoll.world(), host.corpus, host.model.config, host.settings, device="cuda")
+    return Trainer(pycoll.world(), host.corpus, host.config, host.settings, device="cuda")
 
 
 @pytest.fixture
@@ -61,12 +61,11 @@ def test_a_run_on_the_device_equals_one_on_the_host(
         assert device.train_step().loss == host.train_step().loss
     assert device.validate() == host.validate()
     for (name, ours), (_, theirs) in zip(
-        host.model.named_parameters(), device.model.named_parameters(), strict=True
+        host.pipeline.named_parameters(), device.pipeline.named_parameters(), strict=True
     ):
         assert isinstance(theirs.data, DeviceArray)
         np.testing.assert_array_equal(theirs.data.get(), ours.data, err_msg=name)
-    vocabulary = host.corpus.vocabulary
-    assert sample_text(device.model, vocabulary, 9) == sample_text(host.model, vocabulary, 9)
+    assert sample(device, 9) == sample(host, 9)
 
     # Checkpoints do not depend on the device.
     device.save(tmp_path)

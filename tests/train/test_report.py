@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from small_run import TEXT, small_trainer
+from small_run import TEXT, sample, small_trainer
 
 import pycoll
 from pycoll.train import (
@@ -18,7 +18,6 @@ from pycoll.train import (
     StepReport,
     TrainingDivergedError,
     run,
-    sample_text,
 )
 from pycoll.train.report.loss_picture import draw_losses
 from pycoll.train.report.metrics_file import MetricsFile
@@ -88,13 +87,12 @@ def test_the_picture_of_a_run_without_steps(tmp_path: Path) -> None:
 
 def test_samples_are_seeded_and_of_the_vocabulary() -> None:
     trainer = small_trainer(pycoll.world())
-    vocabulary = trainer.corpus.vocabulary
-    first = sample_text(trainer.model, vocabulary, 30, seed=1)
+    first = sample(trainer, 30, seed=1)
     assert len(first) == 30
     assert set(first) <= set(TEXT)
-    assert sample_text(trainer.model, vocabulary, 30, seed=1) == first
-    assert sample_text(trainer.model, vocabulary, 30, seed=2) != first
-    assert sample_text(trainer.model, vocabulary, 0) == ""
+    assert sample(trainer, 30, seed=1) == first
+    assert sample(trainer, 30, seed=2) != first
+    assert sample(trainer, 0) == ""
 
 
 def test_samples_follow_the_model() -> None:
@@ -102,18 +100,13 @@ def test_samples_follow_the_model() -> None:
     trainer = small_trainer(pycoll.world(), text="abcdef" * 50, steps=40, learning_rate=0.03)
     for _ in range(40):
         trainer.train_step()
-    written = sample_text(
-        trainer.model, trainer.corpus.vocabulary, 20, prompt="xabc?", temperature=0.1
-    )
+    written = sample(trainer, 20, prompt="xabc?", temperature=0.1)
     assert written == "defabcdefabcdefabcde"  # the prompt's unknown characters are left out
 
 
 def test_a_low_temperature_takes_the_likeliest_character_whatever_the_seed() -> None:
     trainer = small_trainer(pycoll.world())
-    written = {
-        sample_text(trainer.model, trainer.corpus.vocabulary, 10, temperature=1e-6, seed=seed)
-        for seed in range(3)
-    }
+    written = {sample(trainer, 10, temperature=1e-6, seed=seed) for seed in range(3)}
     assert len(written) == 1
 
 
@@ -121,7 +114,7 @@ def test_a_low_temperature_takes_the_likeliest_character_whatever_the_seed() -> 
 def test_wrong_temperatures_are_refused(temperature: float) -> None:
     trainer = small_trainer(pycoll.world())
     with pytest.raises(ValueError, match="temperature must be above 0"):
-        sample_text(trainer.model, trainer.corpus.vocabulary, 1, temperature=temperature)
+        sample(trainer, 1, temperature=temperature)
 
 
 def step_report(step: int, loss: float) -> StepReport:
@@ -172,7 +165,7 @@ def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert [line["step"] for line in metrics if "validation_loss" in line] == [2, 4, 6]
     assert metrics[-1]["validation_loss"] == validation == trainer.validate()
     assert len((tmp_path / "sample.txt").read_text()) == 11
-    parameters = sum(parameter.data.size for _, parameter in trainer.model.named_parameters())
+    parameters = sum(parameter.data.size for _, parameter in trainer.pipeline.named_parameters())
     shown = capsys.readouterr().out
     assert shown.startswith(f"1 rank(s) train {parameters / 1e6:.2f} million parameters")
     assert f"{validation:.3f} nats per character" in shown
@@ -184,7 +177,7 @@ def test_a_run_that_diverges_keeps_its_last_checkpoint(tmp_path: Path) -> None:
 
     def diverge_in_step_4() -> StepReport:
         if trainer.step == 3:
-            trainer.model.layers["final_norm"].bias.data[0] = np.nan
+            dict(trainer.pipeline.named_parameters())["final_norm.bias"].data[0] = np.nan
         return make_step()
 
     trainer.train_step = diverge_in_step_4  # type: ignore[method-assign]

@@ -167,3 +167,75 @@ def test_examples(mpirun: Mpirun, program: str, expected: str) -> None:
     done = mpirun(2, str(ROOT / "examples" / program), timeout=60)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
+
+
+def test_a_hybrid_run_from_a_file_has_the_same_loss_curve_and_a_trace(
+    train: Train, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'steps = 8\nwarmup = 2\n[mesh]\ndp = 2\ntp = 2\npp = 2\nzero = 1\nschedule = "gpipe"\n'
+    )
+    hybrid = train(8, f"--config={file}", f"--out={tmp_path / 'hybrid'}", "--trace=2")
+    assert hybrid.returncode == 0, hybrid.stderr
+    assert "8 rank(s), dp 2 x tp 2 x pp 2, train" in hybrid.stdout
+    single = train(1, "--steps=8", "--warmup=2", f"--out={tmp_path / 'single'}")
+    assert single.returncode == 0, single.stderr
+    curves = losses(tmp_path / "hybrid"), losses(tmp_path / "single")
+    assert list(curves[0]) == list(curves[1]) == list(range(1, 9))
+    assert list(curves[0].values()) == pytest.approx(list(curves[1].values()), rel=1e-5)
+    events = json.loads((tmp_path / "hybrid" / "trace.json").read_text())["traceEvents"]
+    spans = [(event["pid"], event["name"]) for event in events if event["ph"] == "X"]
+    for rank in range(8):
+        names = [name for pid, name in spans if pid == rank]
+        assert names.count("optimizer") == 2
+        assert {"reduce gradients", "gather values", "tensor group"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "options", "shown"),
+    [
+        (3, ["--mode=ps"], "2 worker(s) and 1 server(s), in step, train"),
+        (
+            4,
+            ["--mode=ps", "--servers=2", "--staleness=2", "--compress=8-bit", "--tied"],
+            "2 worker(s) and 2 server(s), at most 2 steps apart, train",
+        ),
+        (3, ["--mode=local-sgd", "--local-steps=4"], "3 rank(s) train"),
+    ],
+)
+def test_other_ways_to_agree_train_too(
+    train: Train, tmp_path: Path, ranks: int, options: list[str], shown: str
+) -> None:
+    done = train(ranks, "--steps=40", "--warmup=5", f"--out={tmp_path}", *options)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+    assert ("updates that they had not seen" in done.stdout) == ("--mode=ps" in options)
+    curve = losses(tmp_path)
+    assert list(curve) == list(range(1, 41))
+    assert np.mean(list(curve.values())[-5:]) < 0.8 * curve[1]
+    _, manifest = read_manifest(tmp_path / "checkpoints")
+    assert manifest.description["step"] == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tp=3"], "dp 1 x tp 3 x pp 1 makes 3 rank(s), but there are 2; choose"),
+        (["--mode=ps", "--zero=1"], "with a parameter server cannot share out optimizers"),
+        (["--mode=ps", "--tp=2"], "with --mode ps every worker has the whole model"),
+        (["--mode=ps", "--servers=2"], "2 rank(s) must be at least one server and at least one"),
+        (["--mode=ps", "--consistency=ssp"], "--consistency ssp needs --staleness"),
+        (
+            ["--mode=ps", "--consistency=asp", "--staleness=1"],
+            "--staleness is for ssp, not for asp",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    train: Train, tmp_path: Path, options: list[str], message: str
+) -> None:
+    done = train(2, f"--out={tmp_path / 'new'}", *options)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not (tmp_path / "new").exists()

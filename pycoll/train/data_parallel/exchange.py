@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pycoll.train.data_parallel.bucket import Bucket, Named
 from pycoll.train.data_parallel.piece import Piece
 from pycoll.train.data_parallel.wire import Wire
+from pycoll.train.report.trace import Flight, span
 
 if TYPE_CHECKING:
     from pycoll import Communicator, Work
@@ -52,6 +53,7 @@ class Exchange:
         self._masters = None
         self._reduction: Work[Any] | None = None
         self._arrival: Work[Any] | None = None
+        self._flight: Flight
         self._spreading = False
         length = len(bucket.flat) // comm.size if sharded else len(bucket.flat)
         first = comm.rank * length if sharded else 0
@@ -73,6 +75,7 @@ class Exchange:
     def reduce(self) -> None:
         """Start to sum the gradients over all ranks; `finish_reduce` ends it."""
         self._gradients.load()
+        self._flight = Flight("reduce gradients")
         memory = self._gradients.memory
         self._reduction = (
             self._comm.reduce_scatter(memory, memory[self._own], op="sum", async_op=True)
@@ -84,9 +87,7 @@ class Exchange:
         """Wait until the gradients of ``trained`` are the sums."""
         if self._reduction is not None:
             work, self._reduction = self._reduction, None
-            started = perf_counter()
-            work.wait()
-            self.blocked_seconds += perf_counter() - started
+            self._wait(work)
             self._gradients.store(self._own)
 
     def spread(self) -> None:
@@ -96,6 +97,7 @@ class Exchange:
         self._values.load(self._own, source=self._masters)
         memory = self._values.memory
         if self._sharded:
+            self._flight = Flight("gather values")
             self._arrival = self._comm.all_gather(memory[self._own], memory, async_op=True)
         self._spreading = True
         for _, parameter in self.bucket.members:
@@ -110,7 +112,12 @@ class Exchange:
             parameter.on_read = None
         if self._arrival is not None:
             work, self._arrival = self._arrival, None
-            started = perf_counter()
-            work.wait()
-            self.blocked_seconds += perf_counter() - started
+            self._wait(work)
         self._values.store()
+
+    def _wait(self, work: Work[Any]) -> None:
+        started = perf_counter()
+        with span("wait for gradients or values", "waiting"):
+            work.wait()
+        self._flight.land()
+        self.blocked_seconds += perf_counter() - started

@@ -10,6 +10,8 @@ Training of Language Models" (2023), algorithm 1: with Nesterov's momentum.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +37,7 @@ class LocalSGD:
 
     Parameters
     ----------
-    model : Layer
+    model : Layer or sequence of (str, Parameter)
     comm : Communicator
     every : int
         Steps of a round, H: the same on all ranks.
@@ -49,6 +51,8 @@ class LocalSGD:
     ----------
     steps : int
         How many this rank has made.
+    blocked_seconds : float
+        Time spent waiting for other ranks since the object was made, in seconds.
 
     Raises
     ------
@@ -69,7 +73,7 @@ class LocalSGD:
 
     def __init__(
         self,
-        model: Layer,
+        model: Layer | Sequence[Named],
         comm: Communicator,
         every: int,
         *,
@@ -94,7 +98,9 @@ class LocalSGD:
         self.steps = 0
         self._since = 0
         self._outer_learning_rate = outer_learning_rate
-        self._groups = [_Group(comm, members) for members in _by_dtype(model.named_parameters())]
+        self.blocked_seconds = 0.0
+        named = list(model) if isinstance(model, Sequence) else model.named_parameters()
+        self._groups = [_Group(comm, members) for members in _by_dtype(named)]
         self._outer = SGD(
             [(str(number), group.parameter) for number, group in enumerate(self._groups)],
             momentum=outer_momentum,
@@ -125,8 +131,10 @@ class LocalSGD:
             return
         self._since = 0
         works = [group.start(self.comm) for group in self._groups]
+        started = perf_counter()
         for work in works:
             work.wait()
+        self.blocked_seconds += perf_counter() - started
         self._outer.step(self._outer_learning_rate)
         for group in self._groups:
             group.give_out()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ from pycoll.train.layers.parameter import Parameter
 from pycoll.train.pipeline_parallel.criterion import Criterion
 from pycoll.train.pipeline_parallel.layer_costs import MakePart, parameter_costs
 from pycoll.train.pipeline_parallel.messages import Messages
-from pycoll.train.pipeline_parallel.schedules import SCHEDULES, check_request, stage_steps
+from pycoll.train.pipeline_parallel.schedules import SCHEDULES, check_request
+from pycoll.train.pipeline_parallel.schedules import stage_steps as new_stage_steps
 from pycoll.train.pipeline_parallel.shared_parameters import SharedParameters, find_peers
 from pycoll.train.pipeline_parallel.split import split_layers
 from pycoll.train.pipeline_parallel.stage_run import StageRun
@@ -21,6 +23,10 @@ from pycoll.train.verdict import RefusedError, agreed, gather_texts
 
 if TYPE_CHECKING:
     from pycoll import Communicator
+
+
+#: They are the same for every batch.
+stage_steps = cache(new_stage_steps)
 
 
 class Pipeline:
@@ -106,10 +112,6 @@ class Pipeline:
             check_request(schedule, self.stages, micro_batches, chunks)
             if not SCHEDULES[schedule].trains:
                 raise ValueError(f"{schedule} does not train; choose 1f1b, gpipe or interleaved")
-            self._steps = {
-                name: stage_steps(name, self.stage, self.stages, micro_batches, chunks)
-                for name in (schedule, "forward_only")
-            }
             if costs is not None and len(costs) != layers:
                 raise ValueError(f"there are {len(costs)} costs for {layers} layers")
             # Too few layers are refused before any is made.
@@ -166,25 +168,39 @@ class Pipeline:
         self._messages.flush()
         return loss
 
-    def evaluate(self, inputs: Array, targets: Array) -> float:
-        """Return the summed loss as `forward_backward` does, without gradients. Collective."""
-        loss = self._run("forward_only", inputs, targets).execute()
+    def evaluate(self, inputs: Array, targets: Array, criterion: Criterion | None = None) -> float:
+        """Return the summed loss as `forward_backward` does, without gradients. Collective.
+
+        Parameters
+        ----------
+        inputs, targets : Array
+            A batch of any number of sequences, fewer than micro-batches, too.
+        criterion : Criterion, optional
+            Another one than that of the pipeline.
+        """
+        run = self._run("forward_only", inputs, targets, criterion)
+        loss = run.execute()
         self._messages.flush()
         return loss
 
-    def _run(self, schedule: str, inputs: Array, targets: Array) -> StageRun:
+    def _run(
+        self, schedule: str, inputs: Array, targets: Array, criterion: Criterion | None = None
+    ) -> StageRun:
         if len(inputs) != len(targets):
             raise ValueError(
                 f"rank {self.comm.rank}: {len(inputs)} inputs do not match {len(targets)} targets"
             )
+        # The schedule of a training step needs all of its micro-batches; others may be fewer.
         count = self.micro_batches
+        if schedule == "forward_only":
+            count = max(1, min(count, len(inputs)))
         cuts = [shard(len(inputs), number, count) for number in range(count)]
         return StageRun(
             stage=self.stage,
             stages=self.stages,
-            steps=self._steps[schedule],
+            steps=stage_steps(schedule, self.stage, self.stages, count, self.chunks),
             chunks=self._chunks,
-            criterion=self.criterion,
+            criterion=criterion or self.criterion,
             inputs=[inputs[cut] for cut in cuts],
             targets=[targets[cut] for cut in cuts],
             messages=self._messages,

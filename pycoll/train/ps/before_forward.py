@@ -21,7 +21,7 @@ def before_forward(model: Layer, use: Callable[[list[Parameter]], None]) -> Iter
     covered = []
     try:
         for layer in _layers(model, set()):
-            own = list(_own_parameters(list(vars(layer).values())))
+            own = list(_own_parameters([child for _, child in layer.children()]))
             if own:
                 vars(layer)["forward"] = _covering(layer.forward, own, use)
                 covered.append(layer)
@@ -48,8 +48,8 @@ def _layers(value: Any, seen: set[int]) -> Iterator[Layer]:
     if isinstance(value, Layer) and id(value) not in seen:
         seen.add(id(value))
         yield value
-        for attribute in list(vars(value).values()):
-            yield from _layers(attribute, seen)
+        for _, child in list(value.children()):
+            yield from _layers(child, seen)
     elif isinstance(value, list):
         for element in value:
             yield from _layers(element, seen)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from pycoll.train.report.loss_picture import draw_losses
 from pycoll.train.report.metrics_file import MetricsFile
+from pycoll.train.report.tensorboard import TensorBoard
 from pycoll.train.trainer import StepReport
 
 # Steps over which the progress bar averages.
@@ -34,17 +35,30 @@ class RunReport:
         Steps that were finished before.
     unigram : float
         Loss of the unigram model, for comparison, in nats per character.
+    tensorboard : bool
+        Whether to write the numbers for TensorBoard, too.
 
     Raises
     ------
     OSError
         When the folder cannot be made or written to.
+    ImportError
+        When there is nothing installed that writes for TensorBoard.
     """
 
-    def __init__(self, folder: Path, steps: int, resumed_at: int, unigram: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        steps: int,
+        resumed_at: int,
+        unigram: float,
+        *,
+        tensorboard: bool = False,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.unigram = unigram
+        self._tensorboard = TensorBoard(folder / "tensorboard", resumed_at) if tensorboard else None
         self.metrics = MetricsFile(folder / "metrics.jsonl", resumed_at)
         self._recent: deque[StepReport] = deque(maxlen=_RECENT)
         self._tokens = 0
@@ -71,13 +85,17 @@ class RunReport:
     ) -> None:
         self._bar.close()
         self.metrics.close()
+        if self._tensorboard:
+            self._tensorboard.close()
 
     def step(self, report: StepReport) -> None:
         """Show and record one step."""
-        self.metrics.write(
+        norm = {} if report.gradient_norm is None else {"gradient_norm": report.gradient_norm}
+        self._write(
             report.step,
             loss=report.loss,
             learning_rate=report.learning_rate,
+            **norm,
             tokens_per_second=report.tokens / report.seconds,
             communication_share=report.blocked_seconds / report.seconds,
             seconds=report.seconds,
@@ -91,7 +109,7 @@ class RunReport:
 
     def validation(self, step: int, loss: float) -> None:
         """Record a validation loss."""
-        self.metrics.write(step, validation_loss=loss)
+        self._write(step, validation_loss=loss)
 
     def finish(self, validation: float, sample: str) -> None:
         """Draw the losses, write the sample, and print how the run came out.
@@ -131,6 +149,11 @@ class RunReport:
             f"\nThe model writes:\n{sample}",
             flush=True,
         )
+
+    def _write(self, step: int, **numbers: float) -> None:
+        self.metrics.write(step, **numbers)
+        if self._tensorboard:
+            self._tensorboard.write(step, **numbers)
 
     def _progress(self) -> str:
         seconds = sum(report.seconds for report in self._recent)

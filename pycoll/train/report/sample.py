@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from pycoll.train.array_module import as_numpy
+from pycoll.train.array_module import Array
 from pycoll.train.data.vocabulary import Vocabulary
-from pycoll.train.models.gpt import GPT
 
 
 def sample_text(
-    model: GPT,
+    next_scores: Callable[[Array], Array],
+    context: int,
     vocabulary: Vocabulary,
     length: int,
     *,
@@ -24,6 +26,10 @@ def sample_text(
 
     Parameters
     ----------
+    next_scores : callable
+        Such as `Trainer.next_scores`.
+    context : int
+        How many tokens it sees at most.
     prompt : str
         What the text continues; it is not part of the result. Characters that the vocabulary
         lacks are left out.
@@ -37,9 +43,8 @@ def sample_text(
     tokens = vocabulary.encode(known or vocabulary.characters[0]).tolist()
     start = len(tokens)
     for _ in range(length):
-        seen = np.array([tokens[-model.config.context :]])
-        scores = model.next_scores(model.xp.asarray(seen))
-        last = as_numpy(scores[0]).astype(np.float64) / temperature
+        scores = next_scores(np.array([tokens[-context:]]))
+        last = scores[0].astype(np.float64) / temperature
         likelihoods = np.exp(last - last.max())
         likelihoods /= likelihoods.sum()
         tokens.append(int(generator.choice(len(likelihoods), p=likelihoods)))

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from pycoll.train.array_module import Array
-
-if TYPE_CHECKING:
-    from pycoll import Work
 
 
 class InFlight:
@@ -16,14 +12,14 @@ class InFlight:
 
     Parameters
     ----------
-    work : Work, optional
-        What must be over first.
+    arrive : callable, optional
+        Waits for what must be over first.
     result : callable
         Returns the array then.
     """
 
-    def __init__(self, work: Work[Any] | None, result: Callable[[], Array]) -> None:
-        self._work = work
+    def __init__(self, arrive: Callable[[], None] | None, result: Callable[[], Array]) -> None:
+        self._arrive = arrive
         self._result = result
 
     @classmethod
@@ -33,6 +29,6 @@ class InFlight:
 
     def wait(self) -> Array:
         """Return the array as soon as it is there."""
-        if self._work is not None:
-            self._work.wait()
+        if self._arrive is not None:
+            self._arrive()
         return self._result()

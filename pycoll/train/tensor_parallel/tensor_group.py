@@ -16,6 +16,8 @@ Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Mode
 
 from __future__ import annotations
 
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,10 +25,11 @@ import numpy as np
 from pycoll.train.array_module import Array, array_module_of, as_numpy
 from pycoll.train.data.shard import shard
 from pycoll.train.layers.shard import Shard
+from pycoll.train.report.trace import span
 from pycoll.train.tensor_parallel.in_flight import InFlight
 
 if TYPE_CHECKING:
-    from pycoll import Communicator
+    from pycoll import Communicator, Work
 
 
 class TensorGroup:
@@ -47,6 +50,8 @@ class TensorGroup:
         Number of this rank in the group, and number of ranks.
     sequence_parallel : bool
         False where the group is of one rank.
+    blocked_seconds : float
+        Time spent waiting for the other ranks since the object was made, in seconds.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class TensorGroup:
         self.rank = self._comm.rank if self._comm else 0
         self.size = self._comm.size if self._comm else 1
         self.sequence_parallel = sequence_parallel and self._comm is not None
+        self.blocked_seconds = 0.0
 
     @property
     def alone(self) -> bool:
@@ -146,7 +152,7 @@ class TensorGroup:
             by_rank = parts.reshape(self.size, *host.shape).swapaxes(0, 1)
             return _like(by_rank.reshape(batch, self.size * share, *host.shape[2:]), x)
 
-        return InFlight(work, side_by_side)
+        return InFlight(partial(self._wait, work), side_by_side)
 
     def start_sum(self, x: Array) -> InFlight:
         """Start to add up what the ranks have, and to turn it from whole to resident.
@@ -161,7 +167,7 @@ class TensorGroup:
         host = as_numpy(x)
         if not self.sequence_parallel:
             work = self._comm.all_reduce(host, async_op=True)
-            return InFlight(work, lambda: _like(host, x))
+            return InFlight(partial(self._wait, work), lambda: _like(host, x))
         batch, length = host.shape[:2]
         self.positions(length)  # refuses a length that does not divide
         share = (batch, length // self.size, *host.shape[2:])
@@ -172,7 +178,13 @@ class TensorGroup:
         work = self._comm.reduce_scatter(
             parts.reshape(self.size * batch, *share[1:]), out, async_op=True
         )
-        return InFlight(work, lambda: _like(out, x))
+        return InFlight(partial(self._wait, work), lambda: _like(out, x))
+
+    def _wait(self, work: Work[Any]) -> None:
+        started = perf_counter()
+        with span("tensor group", "waiting"):
+            work.wait()
+        self.blocked_seconds += perf_counter() - started
 
     def gather(self, x: Array) -> Array:
         """Return activations in whole form; see `start_gather`."""
@@ -187,7 +199,7 @@ class TensorGroup:
         if self._comm is None:
             return
         host = as_numpy(x)
-        self._comm.all_reduce(host, op=op)
+        self._wait(self._comm.all_reduce(host, op=op, async_op=True))
         if host is not x:
             x[...] = array_module_of(x).asarray(host)
 

@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def state(trainer: Trainer) -> np.ndarray:
     """Return what this rank holds: all parameters, and its part of the optimizer's state."""
-    arrays = [parameter.data for _, parameter in trainer.model.named_parameters()]
+    arrays = [parameter.data for _, parameter in trainer.pipeline.named_parameters()]
     arrays += trainer.optimizer.state_dict().values()
     return np.concatenate([array.reshape(-1).astype(np.float64) for array in arrays])
 
@@ -101,7 +101,7 @@ def test_zero_makes_the_same_run(folder: Path, precision: str) -> None:
     single.resume(folder)
     np.testing.assert_array_equal(state(single), state(changed))
     for (name, ours), (_, theirs) in zip(
-        changed.model.named_parameters(), sharded.model.named_parameters(), strict=True
+        changed.pipeline.named_parameters(), sharded.pipeline.named_parameters(), strict=True
     ):
         np.testing.assert_array_equal(ours.data, theirs.data, err_msg=name)
     # Back again, with what one rank has written.
@@ -198,7 +198,7 @@ def test_without_threads_in_mpi_a_checkpoint_is_there_at_once(
 def test_a_loss_that_is_no_number_on_one_rank_stops_all() -> None:
     trainer = small_trainer(comm, batch_size=16)
     if comm.rank == comm.size - 1:
-        trainer.model.layers["final_norm"].bias.data[0] = np.nan
+        dict(trainer.pipeline.named_parameters())["final_norm.bias"].data[0] = np.nan
     with pytest.raises(TrainingDivergedError, match="the loss became nan in step 1"):
         trainer.train_step()
 
