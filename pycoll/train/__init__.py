@@ -79,6 +79,10 @@ from pycoll.train.training_run import RunOptions, run
 from pycoll.train.verdict import AgreedError, RefusedError, agreed
 
 __all__ = [
+    "GELU",
+    "GPT",
+    "MLP",
+    "SGD",
     "AdamW",
     "AgreedError",
     "CausalAttention",
@@ -92,8 +96,6 @@ __all__ = [
     "DataParallel",
     "Embedding",
     "FeedForward",
-    "GELU",
-    "GPT",
     "GPTConfig",
     "GradientError",
     "GradientNormError",
@@ -103,7 +105,6 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LocalSGD",
-    "MLP",
     "MLPConfig",
     "Manifest",
     "Mesh",
@@ -121,7 +122,6 @@ __all__ = [
     "RefusedError",
     "RowLinear",
     "RunOptions",
-    "SGD",
     "Sequences",
     "Settings",
     "Shard",
