@@ -59,6 +59,15 @@ def test_a_bucket_is_closed_where_the_dtype_changes() -> None:
     assert [bucket.flat.dtype.name for bucket in buckets] == ["float32", "float64", "float32"]
 
 
+def test_a_gradient_with_parts_from_other_ranks_is_last_and_alone() -> None:
+    """Here of the last layer and of the first: others need not wait for either."""
+    for shared in (0, 4):
+        named = parameters(2, 2, 2, 2, 2)
+        named[shared][1].remote_uses = 1
+        others = [name for name, _ in reversed(named) if name != f"p{shared}"]
+        assert names(named, 24) == [others[:3], others[3:], [f"p{shared}"]]
+
+
 def test_gradients_are_views_side_by_side() -> None:
     matrix = Parameter(np.zeros((2, 3)), np.zeros((2, 3)))
     vector = Parameter(np.zeros(2), np.zeros(2))

@@ -95,7 +95,9 @@ def fill_buckets(
         In the order of the forward pass; buckets are filled from its end.
     bucket_bytes : int
         A bucket is closed before it would grow beyond this size; a single larger gradient gets a
-        bucket of its own. It is also closed where the dtype changes.
+        bucket of its own. It is also closed where the dtype changes. A gradient to which other
+        ranks contribute (``remote_uses``) is complete last, and gets a bucket of its own: then all
+        ranks that have a copy of the parameter add it up in the same order, to the same bits.
     zeros, parts
         As for `Bucket`.
     """
@@ -103,9 +105,11 @@ def fill_buckets(
         raise ValueError(f"bucket_bytes must be at least 1, not {bucket_bytes}")
     groups: list[list[Named]] = []
     filled = 0
-    for name, parameter in reversed(parameters):
+    backward = list(reversed(parameters))
+    backward.sort(key=lambda named: named[1].remote_uses)
+    for name, parameter in backward:
         data = parameter.data
-        fits = groups and filled + data.nbytes <= bucket_bytes
+        fits = groups and filled + data.nbytes <= bucket_bytes and not parameter.remote_uses
         if not (fits and data.dtype == groups[-1][-1][1].data.dtype):
             groups.append([])
             filled = 0

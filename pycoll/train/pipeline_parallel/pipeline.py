@@ -79,9 +79,11 @@ class Pipeline:
     With data parallelism, over the ranks that hold the same stage, gradients are reduced while the
     last backward passes go on:
 
-    >>> parallel = DataParallel(pipeline, other_comm)
+    >>> parallel = DataParallel(pipeline.named_parameters(), other_comm)
+    >>> optimizer = AdamW(parallel.parameters)
     >>> with parallel.reducing(passes=pipeline.micro_batches):
     ...     loss = pipeline.forward_backward(inputs, targets, weight)
+    >>> parallel.step(optimizer, learning_rate)
     """
 
     def __init__(
