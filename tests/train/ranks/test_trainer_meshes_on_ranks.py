@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
     "layers": 2,
     "width": 16,
     "heads": 4,
-    "batch_size": 8,
+    "batch_size": 16,
     "learning_rate": 1e-3,
 }
 SPREADS: list[dict[str, Any]] = {
@@ -145,7 +145,10 @@ def test_copies_that_train_by_themselves_differ_until_they_agree() -> None:
         ({"tp": 3 * comm.size}, "choose dp x tp x pp from"),
         ({"dp": comm.size + 1}, "choose dp x tp x pp from"),
         ({"tp": 2, "heads": 1}, "1 attention heads cannot be shared out equally among tp 2"),
-        ({"pp": 2, "schedule": "interleaved", "chunks": 5}, "layers cannot be shared out among"),
+        (
+            {"pp": 2, "schedule": "interleaved", "chunks": 5, "micro_batches": 2},
+            "layers cannot be shared out among",
+        ),
         ({"pp": 2, "schedule": "interleaved", "chunks": 2, "micro_batches": 3}, "a multiple of"),
         ({"pp": 2, "schedule": "zigzag"}, "unknown schedule 'zigzag'"),
         ({"micro_batches": 50}, "cannot be cut into"),
