@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
     "layers": 2,
     "width": 16,
     "heads": 4,
-    "batch_size": 16,
+    "batch_size": 32,
     "learning_rate": 1e-3,
 }
 SPREADS: list[dict[str, Any]] = {
