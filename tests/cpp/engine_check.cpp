@@ -85,7 +85,7 @@ Call sum_of(std::uint64_t count) {
 
 const Test differ("check: every rank hears of the one that differs, and sends no data", [] {
     for (const Nodes& nodes : layouts) {
-        for (int odd = 0; odd < 5; ++odd) {
+        for (int odd = 0; odd < 5; odd += is_sanitized ? 4 : 1) {
             const Ranks ranks(5, bad_day, checking, nodes);
             on_ranks(5, [&](int rank) {
                 run(ranks[rank], {});
