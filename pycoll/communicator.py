@@ -85,6 +85,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
             ranks=[] if node is None else node.ranks,
             processes=[] if node is None else node.processes,
             nodes=topology.nodes if all_share and topology.node_count > 1 else [],
+            checks_calls=agreement.checks_calls,
         )
         self._shares_memory = node is not None and topology.local_size > 1
         self._native = self._core.call
@@ -113,7 +114,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
         """Bytes of all messages that this rank has sent on this communicator so far.
 
         What goes through shared memory is not in it: with the ranks of each node sharing memory,
-        hierarchical algorithms send messages between nodes only.
+        hierarchical algorithms send messages between nodes only. What PYCOLL_CHECK sends is.
         """
         return self._core.sent_bytes
 

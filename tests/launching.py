@@ -39,10 +39,14 @@ def find_mpirun() -> str:
 
 
 def run_under_mpirun(
-    ranks: int, *args: str, timeout: float = 120, env: dict[str, str] | None = None
+    ranks: int,
+    *args: str,
+    timeout: float = 120,
+    env: dict[str, str] | None = None,
+    launcher: list[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python *args`` on some ranks; past ``timeout`` seconds the test fails."""
-    command = [find_mpirun(), "-n", str(ranks), sys.executable, *args]
+    command = [*(launcher or [find_mpirun()]), "-n", str(ranks), sys.executable, *args]
     with subprocess.Popen(
         command,
         env={**os.environ, **ENVIRONMENT, **(env or {})},

@@ -31,6 +31,8 @@ class Kind:
     says: list[str]
     #: Whether the odd rank is missing, and is not to hear of it.
     missing: bool = False
+    #: What to do about it.
+    advice: str = "all ranks must make the same calls in the same order"
 
 
 def ones(count: int, dtype: str = "float32") -> np.ndarray:
@@ -73,6 +75,19 @@ def all_gather_v(most: int) -> Act:
     return lambda comm: comm.all_gather_v(ones(counts(comm, most)[comm.rank]), counts(comm, most))
 
 
+def all_to_all_v(*, sent_to_next: int = 2) -> Act:
+    """Everybody expects 2 elements from each."""
+
+    def act(comm: pycoll.Communicator) -> None:
+        expected = [2] * comm.size
+        sent = list(expected)
+        sent[(comm.rank + 1) % comm.size] = sent_to_next
+        comm.all_to_all_v(ones(sum(sent)), sent, expected)
+
+    return act
+
+
+FITTING = "what a rank sends to another must be what that one expects from it"
 SUM = "all_reduce(float32, 100, sum)"
 
 KINDS: dict[str, Kind] = {
@@ -128,8 +143,8 @@ KINDS: dict[str, Kind] = {
     ),
     "algorithm": Kind(
         all_reduce(algorithm="ring"),
-        all_reduce(algorithm="direct"),
-        [f"{SUM[:-1]}, algorithm ring)", f"{SUM[:-1]}, algorithm direct)"],
+        all_reduce(algorithm="double_tree"),
+        [f"{SUM[:-1]}, algorithm ring)", f"{SUM[:-1]}, algorithm double_tree)"],
     ),
     "algorithm and auto": Kind(
         all_reduce(),
@@ -146,6 +161,18 @@ KINDS: dict[str, Kind] = {
         all_gather_v(0),
         lambda comm: comm.all_gather(ones(3)),
         ["with other counts)", "all_gather(float32, 3, without counts)"],
+    ),
+    "sent and expected": Kind(
+        all_to_all_v(),
+        all_to_all_v(sent_to_next=7),
+        ["called all_to_all(float32, 7 for rank ", "called all_to_all(float32, 2 from rank "],
+        advice=FITTING,
+    ),
+    "nothing sent, some expected": Kind(
+        one_after_the_other(barrier, all_to_all_v()),
+        one_after_the_other(barrier, all_to_all_v(sent_to_next=0)),
+        ["float32, 0 for rank ", "as call 2, ", "float32, 2 from rank "],
+        advice=FITTING,
     ),
     "one call fewer": Kind(
         one_after_the_other(barrier, all_reduce(), barrier),

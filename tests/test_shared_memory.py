@@ -28,10 +28,12 @@ def test_switched_off(mpirun: Mpirun) -> None:
 BY_NODE = "hierarchical or auto or every_collective or any_order or two_communicators or rows"
 
 
-@pytest.mark.parametrize(("nodes", "ranks"), [("3+5", 8), ("4x2", 8), ("2+1", 3), ("1+1+1", 3)])
-def test_several_nodes(mpirun: Mpirun, nodes: str, ranks: int) -> None:
+@pytest.mark.parametrize(
+    ("nodes", "ranks", "check"), [("3+5", 8, 0), ("4x2", 8, 0), ("2+1", 3, 1), ("1+1+1", 3, 0)]
+)
+def test_several_nodes(mpirun: Mpirun, nodes: str, ranks: int, check: int) -> None:
     """Ranks that take themselves for several nodes compute what NumPy does."""
-    run_all(mpirun, ranks, {"PYCOLL_NODES": nodes}, "-k", BY_NODE)
+    run_all(mpirun, ranks, {"PYCOLL_NODES": nodes, "PYCOLL_CHECK": str(check)}, "-k", BY_NODE)
 
 
 def test_what_carries_the_data(mpirun: Mpirun) -> None:

@@ -96,7 +96,7 @@ void bind_communicator(py::module_& m) {
                          const CostModel& model, std::size_t message_bytes,
                          const std::shared_ptr<Segment>& segment, const std::vector<int>& ranks,
                          std::vector<pid_t> processes, std::vector<int> nodes,
-                         const std::map<std::string, std::string>& wishes) {
+                         const std::map<std::string, std::string>& wishes, bool checks_calls) {
                  // A wrong PYCOLL_ISA is refused here, not in the middle of the first fold.
                  static_cast<void>(host::instruction_set());
                  Communicator::Options options;
@@ -104,6 +104,7 @@ void bind_communicator(py::module_& m) {
                  options.oversubscribed = oversubscribed;
                  options.model = model;
                  options.nodes = std::move(nodes);
+                 options.checks_calls = checks_calls;
                  for (const auto& [collective, algorithm] : wishes) {
                      const auto parsed = parse_collective(collective);
                      if (!parsed) throw py::value_error("unknown collective '" + collective + "'");
@@ -125,7 +126,8 @@ void bind_communicator(py::module_& m) {
              py::arg("message_bytes") = MpiTransport::max_message_bytes,
              py::arg("segment") = std::shared_ptr<Segment>(), py::arg("ranks") = std::vector<int>(),
              py::arg("processes") = std::vector<pid_t>(), py::arg("nodes") = std::vector<int>(),
-             py::arg("wishes") = std::map<std::string, std::string>())
+             py::arg("wishes") = std::map<std::string, std::string>(),
+             py::arg("checks_calls") = false)
         .def_property_readonly("rank", &Communicator::rank)
         .def_property_readonly("size", &Communicator::size)
         .def_property_readonly("transport", &Communicator::transport_name)

@@ -39,6 +39,7 @@ Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& 
       transport_name_(transport->name()),
       transport_(std::move(transport)),
       neighbours_(std::move(neighbours)),
+      shows_calls_(options.checks_calls && size_ > 1 && !(neighbours_ && neighbours_->are_all())),
       plans_(options.model, options.wishes) {}
 
 Communicator::~Communicator() {
@@ -152,13 +153,14 @@ std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr
     const int tag = static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_));
     return launch(label, {call.input, call.output, call.dtype, call.op}, tag, std::move(keep_alive),
                   [&](const std::shared_ptr<Execution>& execution) {
-                      if (!neighbours_) {  // alone on its node
+                      if (!neighbours_ && !shows_calls_) {
                           execution->begin(std::move(entry.if_private), means(),
                                            Execution::Entry::none);
                           return;
                       }
                       entry.execution = execution;
-                      entry.post = signature(call, sequence);
+                      entry.post = signature(call, rank_, sequence);
+                      entry.counts = own_counts(call);
                       entries_.push_back(std::move(entry));
                       if (entries_.size() == 1) advance_entries();
                   });
@@ -176,8 +178,9 @@ Communicator::Entry Communicator::entry_for(const Request& request, const Call& 
     entry.if_private = best == Reach::arrays ? plans_.collective(request, call, Reach::stages)
                                              : entry.if_registered;
     // What is best even for registered arrays is taken without asking whether they are.
-    entry.met = entry.if_registered->is_one_sided() && !entry.if_registered->meets_first();
-    if (entry.met) entry.if_private = entry.if_registered;
+    entry.meets_in_plan =
+        entry.if_registered->is_one_sided() && !entry.if_registered->meets_first();
+    if (entry.meets_in_plan) entry.if_private = entry.if_registered;
     const std::size_t element = size_of(call.dtype);
     const auto array = [&](const void* data, std::uint64_t count) {
         return SharedNode::Array{count > 0 ? data : nullptr, count * element};

@@ -45,6 +45,9 @@ public:
         /// The number of each rank's node, where there are several and the ranks of each share
         /// memory; else empty.
         std::vector<int> nodes = {};
+        /// Are ranks that share no memory to see, too, whether all make the same calls? Costs each
+        /// rank a short message to every other one, and one from it, before every call.
+        bool checks_calls = false;
     };
 
     /// `neighbours` may be null: then ranks of one node do not share memory. Throws
@@ -114,9 +117,16 @@ private:
     [[nodiscard]] std::shared_ptr<Execution> launch(const Execution::Label& label,
                                                     const Execution::Operands& operands, int tag,
                                                     std::shared_ptr<void> keep_alive, How&& how);
-    /// A collective call on its way in. Where ranks share a node, they enter calls one after the
-    /// other, and see whether they have made the same one.
+    /// A collective call on its way in. Where ranks share a node, or check their calls by messages,
+    /// they enter calls one after the other, and see whether they have made the same one.
     struct Entry {
+        enum class Stage : std::uint8_t {
+            queued,
+            checking,   ///< all ranks show each other what they call
+            comparing,  ///< their counts do not fit: they show each other which
+            meeting,    ///< the ranks of the node wait for each other
+            running,    ///< the plan of the call is under way
+        };
         std::shared_ptr<Execution> execution;
         SharedNode::Post post;
         SharedNode::Array input;
@@ -124,16 +134,21 @@ private:
         /// Two plans, if it depends on whether the arrays of all ranks are registered.
         std::shared_ptr<const Plan> if_private;
         std::shared_ptr<const Plan> if_registered;
-        bool started = false;
-        /// Have the ranks of the node met, or do they meet in the plan itself, which is then the
-        /// same for all arrays?
-        bool met = false;
+        /// As own_counts() returns them.
+        std::vector<std::uint64_t> counts;
+        Stage stage = Stage::queued;
+        /// Do the ranks of the node meet in the plan itself, which is then the same for all arrays?
+        bool meets_in_plan = false;
     };
     [[nodiscard]] Request request_of(const Call& call) const;
     [[nodiscard]] Entry entry_for(const Request& request, const Call& call);
-    void enter(Entry entry);
-    void start(Entry& entry);
+    /// True if anything moved.
     bool advance_entries();
+    /// From one stage to the next. Throws CollectiveError when not all have made the same call.
+    void go_on(Entry& entry);
+    void show(const Entry& entry, std::span<const std::uint64_t> words);
+    void show_counts(Entry& entry);
+    void enter_node(Entry& entry);
     [[nodiscard]] const std::shared_ptr<const Plan>& plan_after_meeting(const Entry& entry) const;
     [[nodiscard]] Execution::Means means() {
         return {transport_.get(), &pool_, neighbours_.get(), &sent_bytes_};
@@ -165,6 +180,8 @@ private:
     /// Fails everything outstanding and refuses every later call. `culprit` may be null.
     void break_off(const Execution* culprit, const Failure& failure);
     [[nodiscard]] std::string waits_for(const Execution& execution) const;
+    /// Those that have not come to the call that is entering, and where they were last seen.
+    [[nodiscard]] std::string missing_ranks(const Entry& entry) const;
     [[nodiscard]] std::string who() const { return "rank " + std::to_string(rank_) + ": "; }
 
     const Options options_;
@@ -187,6 +204,11 @@ private:
     std::unique_ptr<Transport> transport_;
     /// Threads that sleep on its doorbell keep it.
     std::shared_ptr<Neighbours> neighbours_;
+    /// Do all ranks show each other what they call, as they do not all share a node?
+    const bool shows_calls_;
+    /// The last call that all ranks have shown; nothing at the start.
+    std::optional<SharedNode::Post> last_shown_;
+    std::vector<SharedNode::Post> posts_;
     BufferPool pool_;
     PlanCache plans_;
     /// What is outstanding, in the order in which it was started, hence of the deadlines.

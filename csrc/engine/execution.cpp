@@ -18,7 +18,17 @@ void Execution::prepare(const Label& label, Clock::time_point deadline,
     done_.store(false, std::memory_order_relaxed);
 }
 
-void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry) {
+void Execution::show(std::shared_ptr<const Plan> plan, const Means& means,
+                     std::span<const std::uint64_t> words) {
+    shown_.resize(words.size() * static_cast<std::size_t>(plan->size()));
+    std::uint64_t* const own =
+        shown_.data() + words.size() * static_cast<std::size_t>(means.transport->rank());
+    std::ranges::copy(words, own);
+    begin(std::move(plan), means, Entry::before, own, shown_.data());
+}
+
+void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry,
+                      const void* input, void* output) {
     plan_ = std::move(plan);
     means_ = means;
     entry_ = entry;
@@ -32,9 +42,8 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
     scratch_ = means_.pool->take(plan_->scratch_bytes());
     memory_.resize(buffer_count);
     // A schedule is verified never to write its input.
-    memory_[Plan::base(Buffer::input)] =
-        static_cast<std::byte*>(const_cast<void*>(operands_.input));
-    memory_[Plan::base(Buffer::output)] = static_cast<std::byte*>(operands_.output);
+    memory_[Plan::base(Buffer::input)] = static_cast<std::byte*>(const_cast<void*>(input));
+    memory_[Plan::base(Buffer::output)] = static_cast<std::byte*>(output);
     memory_[Plan::base(Buffer::scratch)] = scratch_.data();
     if (plan_->is_one_sided()) look_around();
     pending_ = plan_->pending();
@@ -82,6 +91,17 @@ int Execution::missing_signals() const {
         if (!means_.neighbours->node().has_signal(peer)) ++missing;
     }
     return missing;
+}
+
+std::vector<int> Execution::silent_peers() const {
+    std::vector<int> silent;
+    for (std::size_t c = 0; c < channels_.size(); ++c) {
+        const Plan::Channel& channel = plan_->channels()[c];
+        const Plan::PlanStep& first = plan_->steps()[plan_->channel_steps()[channel.begin]];
+        const bool is_over = channels_[c].under_way == 0 && channels_[c].next == channel.end;
+        if (receives(first.kind) && !is_over) silent.push_back(first.peer);
+    }
+    return silent;
 }
 
 void Execution::start_wait(std::uint32_t step) {

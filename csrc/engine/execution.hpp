@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,7 +76,17 @@ public:
     }
     /// Posts and runs what waits for nothing. Throws CollectiveError when a peer has made another
     /// call.
-    void begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry);
+    void begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry) {
+        begin(std::move(plan), means, entry, operands_.input, operands_.output);
+    }
+    /// Before the call's own plan: shows some words to all ranks, by a plan that all have made for
+    /// as many of them, and ends with entered().
+    void show(std::shared_ptr<const Plan> plan, const Means& means,
+              std::span<const std::uint64_t> words);
+    /// What all ranks have shown, one after the other. Only after entered().
+    [[nodiscard]] std::span<const std::uint64_t> shown() const { return shown_; }
+    /// Those from which messages have yet to come.
+    [[nodiscard]] std::vector<int> silent_peers() const;
 
     /// A message has completed: runs and posts what waited for it.
     void message_done(std::uint32_t step);
@@ -131,6 +142,8 @@ private:
     [[nodiscard]] std::size_t bytes(const Plan::PlanStep& step) const {
         return step.count * plan_->element_size();
     }
+    void begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry, const void* input,
+               void* output);
     void advance(std::uint32_t channel);
     void post(std::uint32_t step);
     void look_around();
@@ -154,6 +167,8 @@ private:
     Means means_;
     Entry entry_ = Entry::none;
     bool entered_ = false;
+    /// Messages under way write here: it must live as long as they do.
+    std::vector<std::uint64_t> shown_;
     /// By Plan::base().
     std::vector<std::byte*> memory_;
     BufferPool::Block scratch_;

@@ -3,6 +3,7 @@
 #include <functional>
 #include <utility>
 
+#include "engine/roll_call.hpp"
 #include "schedule/builder.hpp"
 
 namespace pycoll {
@@ -84,6 +85,14 @@ const std::shared_ptr<const Plan>& PlanCache::meeting(int rank, int size,
         meeting_ = std::make_shared<const Plan>(std::move(builder).build(), 1);
     }
     return meeting_;
+}
+
+const std::shared_ptr<const Plan>& PlanCache::showing(int rank, int size, std::uint64_t words) {
+    auto& plan = showings_[words];
+    if (!plan) {
+        plan = std::make_shared<const Plan>(roll_call(rank, size, words), sizeof(std::uint64_t));
+    }
+    return plan;
 }
 
 std::shared_ptr<const Plan> PlanCache::message(StepKind kind, int rank, int size, int peer,

@@ -32,6 +32,10 @@ public:
     [[nodiscard]] const std::shared_ptr<const Plan>& meeting(int rank, int size,
                                                              std::span<const int> ranks);
 
+    /// The plan by which all ranks show each other `words` words: see roll_call().
+    [[nodiscard]] const std::shared_ptr<const Plan>& showing(int rank, int size,
+                                                             std::uint64_t words);
+
     /// The plan of a single message of `bytes` bytes.
     [[nodiscard]] std::shared_ptr<const Plan> message(StepKind kind, int rank, int size, int peer,
                                                       std::size_t bytes);
@@ -88,6 +92,7 @@ private:
     CostModel model_;
     Wishes wishes_;
     std::shared_ptr<const Plan> meeting_;
+    std::unordered_map<std::uint64_t, std::shared_ptr<const Plan>> showings_;
     std::unordered_map<Key, std::shared_ptr<const Plan>, Hash, Equal> plans_;
     std::unordered_map<MessageKey, std::shared_ptr<const Plan>, Hash> messages_;
     /// By shared request, whose length is rounded to a power of two.

@@ -141,7 +141,7 @@ void Communicator::sleep(std::chrono::nanoseconds longest) {
         transport_->progress();
         // Before the look at which of them are missing: else one that comes in between is waited
         // for twice.
-        const std::uint64_t arrived = neighbours_->node().arrived();
+        const std::uint64_t arrived = neighbours_ ? neighbours_->node().arrived() : 0;
         const int missing = entries_.front().execution->missing_signals();
         if (missing > 0 &&
             neighbours_->node().prepare_sleep(arrived + static_cast<std::uint64_t>(missing))) {
@@ -209,74 +209,6 @@ bool Communicator::progress(Garbage& garbage) {
     if (!failure) return moved;
     break_off(culprit, *failure);
     return true;
-}
-
-/// Moves the calls along that enter one after the other: the first is under way.
-bool Communicator::advance_entries() {
-    bool moved = false;
-    while (!entries_.empty()) {
-        Entry& entry = entries_.front();
-        if (!entry.started) {
-            start(entry);
-            moved = true;
-        }
-        while (entry.execution->poll_signals()) moved = true;
-        if (entry.execution->entered()) {
-            entry.execution->begin(plan_after_meeting(entry), means(), Execution::Entry::none);
-            entry.met = true;
-            moved = true;
-            continue;
-        }
-        // Messages are matched by tags: the next call may enter meanwhile.
-        const bool enters = !entry.met || entry.execution->is_one_sided();
-        if (!entry.execution->done() && enters) break;
-        entries_.pop_front();
-        moved = true;
-    }
-    return moved;
-}
-
-void Communicator::start(Entry& entry) {
-    entry.started = true;
-    SharedNode& node = neighbours_->node();
-    node.enter(entry.post, entry.input, entry.output);
-    if (entry.met) {
-        entry.execution->begin(entry.if_private, means(), Execution::Entry::along);
-    } else {
-        entry.execution->begin(plans_.meeting(rank_, size_, neighbours_->ranks()), means(),
-                               Execution::Entry::before);
-    }
-}
-
-const std::shared_ptr<const Plan>& Communicator::plan_after_meeting(const Entry& entry) const {
-    const SharedNode& node = neighbours_->node();
-    for (int local = 0; local < node.size(); ++local) {
-        if (!node.is_registered(local)) return entry.if_private;
-    }
-    return entry.if_registered;
-}
-
-/// For people: whom or what it waits for, and where those ranks of the node are that have not
-/// entered the call.
-std::string Communicator::waits_for(const Execution& execution) const {
-    std::string text = execution.waits_for();
-    if (entries_.empty() || !entries_.front().started) return text;
-    const Entry& first = entries_.front();
-    if (&execution != first.execution.get()) {
-        return "the calls before it, of which " + first.execution->describe() + " waits for " +
-               waits_for(*first.execution);
-    }
-    const SharedNode& node = neighbours_->node();
-    std::string missing;
-    for (int local = 0; local < node.size(); ++local) {
-        const auto seen = node.last_seen(local);
-        if (local == node.rank() || (seen && (*seen)[0] >= first.post[0])) continue;
-        missing += (missing.empty() ? "" : ", ") + std::string("rank ") +
-                   std::to_string(neighbours_->ranks()[static_cast<std::size_t>(local)]) +
-                   (seen ? " (last seen in " + pycoll::describe(*seen) + ")"
-                         : " (which has made no call yet)");
-    }
-    return missing.empty() ? text : missing;
 }
 
 void Communicator::retire(Garbage& garbage) {

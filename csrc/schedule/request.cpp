@@ -106,6 +106,11 @@ void check(const Request& request) {
     if (request.recv_counts.size() != (own_counts ? request.counts.size() : 0)) {
         fail("recv_counts goes with counts, in all_to_all only");
     }
+    const auto own = static_cast<std::size_t>(request.rank);
+    if (!request.recv_counts.empty() && request.recv_counts[own] != request.counts[own]) {
+        fail("this rank sends itself " + std::to_string(request.counts[own]) +
+             " elements, but expects " + std::to_string(request.recv_counts[own]) + " from itself");
+    }
 }
 
 }  // namespace pycoll

@@ -211,6 +211,7 @@ class Communicator:
         processes: Sequence[int] = (),
         nodes: Sequence[int] = (),
         wishes: Mapping[str, str] = ...,
+        checks_calls: bool = False,
     ) -> None: ...
     @property
     def rank(self) -> int: ...

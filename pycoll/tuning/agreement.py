@@ -1,4 +1,4 @@
-"""What all ranks of a communicator must know alike to choose alike."""
+"""What all ranks of a communicator must know alike to act alike."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pycoll.cost import Costs
 from pycoll.tuning.file import load_costs
 from pycoll.tuning.wishes import SWITCH, wishes_in
 
+#: Set to 1, ranks that share no memory see, too, whether all make the same calls.
+CHECK = "PYCOLL_CHECK"
+
 
 @dataclass(frozen=True)
 class Agreement:
-    """By what ``algorithm="auto"`` chooses.
+    """By what ``algorithm="auto"`` chooses, and whether calls are checked.
 
     Attributes
     ----------
@@ -22,24 +25,27 @@ class Agreement:
         As measured on this machine, or else assumed.
     wishes : dict from str to str
         The algorithm that takes the place of auto, by collective: PYCOLL_ALGORITHM.
+    checks_calls : bool
+        Whether ranks that share no memory show each other what they call: PYCOLL_CHECK.
     """
 
     costs: Costs
     wishes: dict[str, str] = field(default_factory=dict)
+    checks_calls: bool = False
 
 
 def agree(comm: MPI.Intracomm) -> Agreement:
-    """Return what rank 0 finds in its tuning file and in PYCOLL_ALGORITHM. Collective.
+    """Return what rank 0 finds in its tuning file and its environment. Collective.
 
     Raises
     ------
     ValueError
-        On all ranks, when PYCOLL_ALGORITHM makes no sense.
+        On all ranks, when PYCOLL_ALGORITHM or PYCOLL_CHECK makes no sense.
     """
     found: Agreement | Exception | None = None
     if comm.rank == 0:
         try:
-            found = Agreement(load_costs(), wishes_in(os.environ.get(SWITCH, "")))
+            found = Agreement(load_costs(), wishes_in(os.environ.get(SWITCH, "")), _is_on(CHECK))
         except Exception as error:  # a warning, too, may be one: no rank must wait in vain
             found = error
     found = comm.bcast(found)
@@ -47,3 +53,10 @@ def agree(comm: MPI.Intracomm) -> Agreement:
         raise found
     assert found is not None, "rank 0 sent it"
     return found
+
+
+def _is_on(variable: str) -> bool:
+    text = os.environ.get(variable, "0")
+    if text not in ("0", "1"):
+        raise ValueError(f"{variable} is {text!r}; it must be 0 or 1")
+    return text == "1"

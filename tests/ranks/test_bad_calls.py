@@ -410,6 +410,13 @@ BAD_CALLS = [
         ValueError,
         r"'recv_counts' has \d+ entries for \d+ ranks",
     ),
+    Bad(
+        "another count for itself than from itself",
+        "all_to_all_v",
+        lambda c: c.all_to_all_v(ones(c.size), [1] * c.size, [2] * c.size),
+        ValueError,
+        "this rank sends itself 1 elements, but expects 2 from itself",
+    ),
     # Messages.
     Bad("to itself", "send", lambda c: c.send(ones(1), c.rank), ValueError, "'dst' is .*; pass"),
     Bad("to nobody", "send", lambda c: c.send(ones(1), c.size), ValueError, "'dst' is .*; pass"),

@@ -10,10 +10,10 @@ constexpr std::size_t page = 4096;
 
 std::size_t whole_pages(std::size_t bytes) { return (bytes + page - 1) / page * page; }
 
-/// One number for all words.
+/// One number for all words but the last.
 std::uint64_t mixed(const SharedNode::Post& words) {
     std::uint64_t mark = 0;
-    for (const std::uint64_t word : words) {
+    for (const std::uint64_t word : std::span(words).first<SharedNode::post_words - 1>()) {
         // The first round of the finaliser of splitmix64 (Steele, Lea and Flood 2014).
         mark = (mark ^ word) * 0xbf58476d1ce4e5b9U;
         mark ^= mark >> 27;

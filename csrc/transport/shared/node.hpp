@@ -61,10 +61,11 @@ public:
         std::size_t bytes = 0;
     };
     /// Starts the next call: what it is, and where this rank's arrays lie. Peers may read it once
-    /// they have this rank's first signal of the call. The first word of `what` counts calls.
+    /// they have this rank's first signal of the call. The first word of `what` counts calls; the
+    /// last one may be another on each rank.
     void enter(const Post& what, const Array& input, const Array& output);
-    /// Has a peer posted the same as this rank? Only after its first signal. Costs nothing: a
-    /// number made of the post comes with the signal.
+    /// Has a peer posted the same as this rank, but for the last word? Only after its first signal.
+    /// Costs nothing: a number made of the post comes with the signal.
     [[nodiscard]] bool is_same_call(int peer) const { return signals_.mark_of(peer) == mark_; }
     /// What a rank has posted for the call that this rank is in. Only after its first signal.
     [[nodiscard]] Post posted(int peer) const;

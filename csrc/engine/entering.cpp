@@ -1,0 +1,147 @@
+// How the ranks of a communicator enter a call: what they show each other before its own plan runs.
+
+#include <algorithm>
+
+#include "engine/communicator.hpp"
+
+namespace pycoll {
+namespace {
+
+/// With every rank missing, a text for each of thousands would bury the rest.
+constexpr int most_named = 8;
+
+}  // namespace
+
+/// Moves the calls along that enter one after the other: the first is under way.
+bool Communicator::advance_entries() {
+    bool moved = false;
+    while (!entries_.empty()) {
+        Entry& entry = entries_.front();
+        if (entry.stage == Entry::Stage::queued) {
+            go_on(entry);
+            moved = true;
+        }
+        while (entry.execution->poll_signals()) moved = true;
+        if (entry.execution->entered()) {
+            go_on(entry);
+            moved = true;
+            continue;
+        }
+        // Messages are matched by tags: the next call may enter meanwhile.
+        const bool enters = entry.stage != Entry::Stage::running || entry.execution->is_one_sided();
+        if (!entry.execution->done() && enters) break;
+        entries_.pop_front();
+        moved = true;
+    }
+    return moved;
+}
+
+void Communicator::go_on(Entry& entry) {
+    const Execution& execution = *entry.execution;
+    switch (entry.stage) {
+        case Entry::Stage::queued:
+            if (!shows_calls_) return enter_node(entry);
+            entry.stage = Entry::Stage::checking;
+            return show(entry, entry.post);
+        case Entry::Stage::checking:
+            posts_.resize(static_cast<std::size_t>(size_));
+            for (std::size_t rank = 0; rank < posts_.size(); ++rank) {
+                std::ranges::copy(execution.shown().subspan(rank * SharedNode::post_words,
+                                                            SharedNode::post_words),
+                                  posts_[rank].begin());
+            }
+            if (const auto difference = find_difference(rank_, posts_)) {
+                throw CollectiveError(*difference);
+            }
+            last_shown_ = entry.post;
+            if (!counts_fit(posts_)) return show_counts(entry);
+            return enter_node(entry);
+        case Entry::Stage::comparing:
+            throw CollectiveError(find_misfit(entry.post, execution.shown(), size_));
+        case Entry::Stage::meeting:
+            if (!entry.counts.empty() && neighbours_->are_all()) {
+                posts_.clear();
+                for (int local = 0; local < size_; ++local) {
+                    posts_.push_back(neighbours_->node().posted(local));
+                }
+                if (!counts_fit(posts_)) return show_counts(entry);
+            }
+            entry.stage = Entry::Stage::running;
+            return entry.execution->begin(plan_after_meeting(entry), means(),
+                                          Execution::Entry::none);
+        case Entry::Stage::running:
+            break;
+    }
+}
+
+void Communicator::show(const Entry& entry, std::span<const std::uint64_t> words) {
+    entry.execution->show(plans_.showing(rank_, size_, words.size()), means(), words);
+}
+
+/// All ranks know by now that some counts do not fit, so all come here.
+void Communicator::show_counts(Entry& entry) {
+    entry.stage = Entry::Stage::comparing;
+    show(entry, entry.counts);
+}
+
+void Communicator::enter_node(Entry& entry) {
+    if (neighbours_) neighbours_->node().enter(entry.post, entry.input, entry.output);
+    if (neighbours_ && !entry.meets_in_plan) {
+        entry.stage = Entry::Stage::meeting;
+        entry.execution->begin(plans_.meeting(rank_, size_, neighbours_->ranks()), means(),
+                               Execution::Entry::before);
+        return;
+    }
+    entry.stage = Entry::Stage::running;
+    entry.execution->begin(entry.if_private, means(),
+                           neighbours_ ? Execution::Entry::along : Execution::Entry::none);
+}
+
+const std::shared_ptr<const Plan>& Communicator::plan_after_meeting(const Entry& entry) const {
+    const SharedNode& node = neighbours_->node();
+    for (int local = 0; local < node.size(); ++local) {
+        if (!node.is_registered(local)) return entry.if_private;
+    }
+    return entry.if_registered;
+}
+
+/// For people: whom or what it waits for, and where those ranks are that have not entered the call.
+std::string Communicator::waits_for(const Execution& execution) const {
+    const auto its = std::ranges::find_if(
+        entries_, [&](const Entry& entry) { return entry.execution.get() == &execution; });
+    if (its == entries_.end() || entries_.front().stage == Entry::Stage::queued) {
+        return execution.waits_for();
+    }
+    const Entry& first = entries_.front();
+    if (its != entries_.begin()) {
+        return "the calls before it, of which " + first.execution->describe() + " waits for " +
+               waits_for(*first.execution);
+    }
+    const std::string missing = missing_ranks(first);
+    return missing.empty() ? execution.waits_for() : missing;
+}
+
+std::string Communicator::missing_ranks(const Entry& entry) const {
+    std::string missing;
+    int named = 0;
+    const auto add = [&](int rank, const std::optional<SharedNode::Post>& seen) {
+        if (named++ >= most_named) return;
+        missing += (missing.empty() ? "" : ", ") + std::string("rank ") + std::to_string(rank) +
+                   (seen ? " (last seen in " + pycoll::describe(*seen) + ")"
+                         : " (which has made no call yet)");
+    };
+    if (entry.stage == Entry::Stage::checking) {
+        for (const int rank : entry.execution->silent_peers()) add(rank, last_shown_);
+    } else if (neighbours_) {
+        const SharedNode& node = neighbours_->node();
+        for (int local = 0; local < node.size(); ++local) {
+            const auto seen = node.last_seen(local);
+            if (local == node.rank() || (seen && (*seen)[0] >= entry.post[0])) continue;
+            add(neighbours_->ranks()[static_cast<std::size_t>(local)], seen);
+        }
+    }
+    if (named > most_named) missing += ", and " + std::to_string(named - most_named) + " more";
+    return missing;
+}
+
+}  // namespace pycoll
