@@ -79,12 +79,12 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
             own.py2f(),
             timeout=timeout,
             oversubscribed=topology.oversubscribed,
-            model=agreement.costs.model(topology.ranks_per_node, topology.cores_per_node),
+            model=agreement.costs.model(topology.nodes, topology.cores_per_node),
             wishes=agreement.wishes,
             segment=None if node is None else node.segment,
             ranks=[] if node is None else node.ranks,
             processes=[] if node is None else node.processes,
-            nodes=topology.nodes if all_share and topology.node_count > 1 else [],
+            nodes=topology.nodes if all_share else [],
             checks_calls=agreement.checks_calls,
         )
         self._shares_memory = node is not None and topology.local_size > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ class Costs:
     # signals more) between 4 ranks, 16.9 and 35.9 us between 8.
     wake: float = 2e-6
 
-    def model(self, ranks_per_node: int = 0, cores_per_node: int = 0) -> CostModel:
+    def model(self, nodes: Sequence[int] = (), cores_per_node: int = 0) -> CostModel:
         """Return the model with these costs; see `default_model`."""
         return CostModel(
             intra_node=Link(alpha=self.intra_alpha, beta=self.intra_beta),
@@ -65,7 +66,7 @@ class Costs:
             copy=self.copy,
             signal=self.signal,
             wake=self.wake,
-            ranks_per_node=ranks_per_node,
+            nodes=list(nodes),
             cores_per_node=cores_per_node,
         )
 
@@ -93,14 +94,14 @@ def costs_from(found: Any) -> Costs:
     return Costs(**found)
 
 
-def default_model(ranks_per_node: int = 0, cores_per_node: int = 0) -> CostModel:
+def default_model(nodes: Sequence[int] = (), cores_per_node: int = 0) -> CostModel:
     """Return the cost model that is used where nothing was measured.
 
     Parameters
     ----------
-    ranks_per_node : int
-        Rank r lives on node ``r // ranks_per_node``; 0 when all ranks share one node.
+    nodes : sequence of int
+        The number of each rank's node; empty when all ranks share one node.
     cores_per_node : int
         Ranks that outnumber these take turns; 0 for one core each.
     """
-    return Costs().model(ranks_per_node, cores_per_node)
+    return Costs().model(nodes, cores_per_node)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mpi4py import MPI
+
+from pycoll.layout import parse_layout
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,7 @@ class Topology:
         Number of this rank's node (nodes are numbered by their lowest rank), and how many nodes
         there are.
     nodes : list of int
-        The number of each rank's node.
-    ranks_per_node : int
-        Equal on all ranks: the length of the runs of consecutive ranks that share a node; 0 when
-        there is one node only, or the ranks are not laid out so.
+        The number of each rank's node; empty when there is one only.
     cores_per_node : int
         Equal on all ranks: cores that the ranks of a node may use, the least of all nodes.
     oversubscribed : bool
@@ -39,7 +37,6 @@ class Topology:
     node: int
     node_count: int
     nodes: list[int]
-    ranks_per_node: int
     cores_per_node: int
     oversubscribed: bool
 
@@ -64,8 +61,7 @@ def find_topology(comm: MPI.Intracomm, local: MPI.Intracomm, *, crowded: bool = 
         local_size=local.size,
         node=nodes.index(leader),
         node_count=len(nodes),
-        nodes=[nodes.index(leader) for leader in leaders],
-        ranks_per_node=_run_length(leaders),
+        nodes=[nodes.index(leader) for leader in leaders] if len(nodes) > 1 else [],
         cores_per_node=comm.allreduce(cores, op=MPI.MIN),
         oversubscribed=crowded or local.size > cores,
     )
@@ -87,44 +83,20 @@ def split_by_node(comm: MPI.Intracomm) -> Iterator[MPI.Intracomm]:
     local = MPI.Intracomm(comm.Split_type(MPI.COMM_TYPE_SHARED))
     try:
         if wanted := os.environ.get("PYCOLL_NODES"):
-            sizes = node_sizes(wanted, MPI.COMM_WORLD.size)
+            nodes = _wanted_nodes(wanted, MPI.COMM_WORLD.size)
             whole = local
-            local = MPI.Intracomm(whole.Split(_node_of(MPI.COMM_WORLD.rank, sizes)))
+            local = MPI.Intracomm(whole.Split(nodes[MPI.COMM_WORLD.rank]))
             whole.Free()
         yield local
     finally:
         local.Free()
 
 
-def node_sizes(text: str, ranks: int) -> list[int]:
-    """Return how many ranks each node has, by a text such as "2x4" or "3+5".
-
-    Raises
-    ------
-    ValueError
-        When it is no such text, or of another number of ranks.
-    """
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match:
-        sizes = [int(match[2])] * int(match[1])
-    elif re.fullmatch(r"\d+(\+\d+)*", text):
-        sizes = [int(size) for size in text.split("+")]
-    else:
-        sizes = []
-    if sum(sizes) != ranks or 0 in sizes:
-        raise ValueError(
-            f"PYCOLL_NODES is {text!r}; with {ranks} ranks it must be numbers of ranks that add up "
-            f"to {ranks}, such as 2+{max(ranks - 2, 1)}, or nodes x ranks, such as 1x{ranks}"
-        )
-    return sizes
-
-
-def _node_of(rank: int, sizes: list[int]) -> int:
-    node = 0
-    while rank >= sizes[node]:
-        rank -= sizes[node]
-        node += 1
-    return node
+def _wanted_nodes(text: str, ranks: int) -> list[int]:
+    try:
+        return parse_layout(text, ranks)
+    except ValueError as error:
+        raise ValueError(f"PYCOLL_NODES is {error}") from None
 
 
 def usable_cores() -> set[int]:
@@ -133,10 +105,3 @@ def usable_cores() -> set[int]:
         return os.sched_getaffinity(0)
     except AttributeError:  # only Linux has it
         return set(range(os.cpu_count() or 1))
-
-
-def _run_length(leaders: list[int]) -> int:
-    size = len(leaders)
-    length = leaders.count(leaders[0])
-    regular = all(leaders[rank] == rank - rank % length for rank in range(size))
-    return length if regular and length < size else 0

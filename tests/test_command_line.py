@@ -87,7 +87,7 @@ def test_why_prints_measured_times_where_there_are_some(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "tuning.json"
-    one = Measured(4, 0, 2, "all_reduce", "float32", 1024, "plain", "ring", 0, 4.5e-6)
+    one = Measured(4, [], 2, "all_reduce", "float32", 1024, "plain", "ring", 0, 4.5e-6)
     write(path, Tuning({"cores": 2, "date": "today"}, {"gamma": 1 / 8e9}, [one]))
     monkeypatch.setenv("PYCOLL_TUNING", str(path))
     arguments = ["plan", "all_reduce", "--ranks", "4", "--bytes", "4K", "--why", "--rank", "0"]

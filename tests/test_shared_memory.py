@@ -25,7 +25,10 @@ def test_switched_off(mpirun: Mpirun) -> None:
 
 
 #: Of all tests on ranks, those that depend on nodes, not on how messages travel between them.
-BY_NODE = "test_nodes or hierarchical or auto or every_collective or any_order or two_communicators or rows"
+BY_NODE = (
+    "test_nodes or hierarchical or auto or every_collective or any_order or two_communicators "
+    "or rows"
+)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from pycoll.tuning.file import Measured, Tuning
 from pycoll.tuning.fit import line_through
 from pycoll.tuning.wishes import wishes_in
 
-ONE = Measured(2, 0, 2, "all_reduce", "float32", 16, "plain", "ring", 0, 3e-6)
+ONE = Measured(2, [], 2, "all_reduce", "float32", 16, "plain", "ring", 0, 3e-6)
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_costs_that_are_not_given_are_as_without_measurement() -> None:
-    model = costs_from({"inter_alpha": 1e-3, "wake": 0}).model(ranks_per_node=4, cores_per_node=2)
+    model = costs_from({"inter_alpha": 1e-3, "wake": 0}).model([0, 0, 0, 1], cores_per_node=2)
     assert (model.inter_node.alpha, model.wake) == (1e-3, 0)
     assert (model.gamma, model.signal) == (Costs.gamma, Costs.signal)
-    assert (model.ranks_per_node, model.cores_per_node) == (4, 2)
-    assert repr(Costs().model(4, 2)) == repr(default_model(4, 2))
+    assert (model.nodes, model.cores_per_node) == ([0, 0, 0, 1], 2)
+    assert repr(Costs().model([0, 1], 2)) == repr(default_model([0, 1], 2))
 
 
 @pytest.mark.parametrize(

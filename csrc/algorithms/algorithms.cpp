@@ -30,6 +30,7 @@ std::vector<Algorithm> join() {
              staged_algorithms(),
              direct_algorithms(),
              hierarchical_algorithms(),
+             hierarchical_blocks_algorithms(),
          }) {
         all.insert(all.end(), family.begin(), family.end());
     }

@@ -15,6 +15,7 @@ std::span<const Algorithm> direct_algorithms();
 std::span<const Algorithm> dissemination_algorithms();
 std::span<const Algorithm> double_tree_algorithms();
 std::span<const Algorithm> hierarchical_algorithms();
+std::span<const Algorithm> hierarchical_blocks_algorithms();
 std::span<const Algorithm> linear_algorithms();
 std::span<const Algorithm> one_shot_algorithms();
 std::span<const Algorithm> pairwise_algorithms();

@@ -1,7 +1,8 @@
 // Hierarchical: inside each node through shared memory, between nodes by messages, every rank of a
 // node carrying its share of the vector. An all-reduce is a reduce-scatter inside the nodes, an
 // all-reduce of each share between them, and an all-gather inside: built from the schedules of the
-// algorithms that do just that.
+// algorithms that do just that. Here the collectives of whole vectors; those of blocks are in
+// hierarchical_blocks.cpp.
 //
 // Cost: between n nodes of q ranks, all_reduce sends 2 (n-1)/n N/q bytes per rank, so 2 (n-1)/n N
 // per node, which is the least there is. Where nodes have different numbers of ranks, as many carry
@@ -9,80 +10,48 @@
 // Source: two-level reduce-scatter, all-reduce, all-gather: Thakur, Rabenseifner and Gropp 2005,
 // Optimization of Collective Communication Operations in MPICH, IJHPCA 19(1) for the
 // phases; Jain et al. 2018 (see staged.cpp) for shared memory below messages.
-#include <algorithm>
 #include <array>
-#include <map>
 #include <string_view>
 #include <vector>
 
-#include "algorithms/algorithms.hpp"
 #include "algorithms/families.hpp"
+#include "algorithms/nodes.hpp"
 #include "schedule/builder.hpp"
 
 namespace pycoll {
 namespace {
 
-/// The ranks by nodes, and who carries what between them.
-class Nodes {
+/// The nodes, and who carries what of a vector between them: as many ranks of each as the smallest
+/// has.
+class Carriers : public Nodes {
 public:
-    explicit Nodes(const Request& request) : count_(request.count) {
-        std::map<int, std::vector<int>> by_number;
-        for (int rank = 0; rank < request.size; ++rank) {
-            const int node =
-                request.nodes.empty() ? 0 : request.nodes[static_cast<std::size_t>(rank)];
-            by_number[node].push_back(rank);
-        }
-        for (auto& [number, ranks] : by_number) {
-            if (std::ranges::find(ranks, request.rank) != ranks.end()) own_ = size();
-            if (std::ranges::find(ranks, request.root) != ranks.end()) root_ = size();
-            carriers_ = nodes_.empty() ? ranks.size() : std::min(carriers_, ranks.size());
-            nodes_.push_back(std::move(ranks));
-        }
-        local_ = index_in(own(), request.rank);
-    }
+    explicit Carriers(const Request& request)
+        : Nodes(request), split_(Blocks::split(request.count, fewest())) {}
 
-    [[nodiscard]] int size() const { return static_cast<int>(nodes_.size()); }
-    /// The ranks of this rank's node, and its number among them.
-    [[nodiscard]] const std::vector<int>& own() const { return nodes_[at(own_)]; }
-    [[nodiscard]] int local() const { return local_; }
-    /// This node's number, the root's, and the root's number among the ranks of its node.
-    [[nodiscard]] int own_number() const { return own_; }
-    [[nodiscard]] int root_number() const { return root_; }
-    [[nodiscard]] int local_root(int root) const { return index_in(nodes_[at(root_)], root); }
-    [[nodiscard]] bool is_carrier() const { return at(local_) < carriers_; }
+    [[nodiscard]] bool is_carrier() const { return local() < split_.size(); }
     /// Those who carry the same share as this rank, by node.
     [[nodiscard]] std::vector<int> fellow_carriers() const {
-        std::vector<int> ranks;
-        for (const auto& node : nodes_) ranks.push_back(node[at(local_)]);
-        return ranks;
+        std::vector<int> fellows;
+        for (int node = 0; node < size(); ++node) fellows.push_back(rank(node, local()));
+        return fellows;
     }
     /// What each rank of this node carries of a vector: nothing beyond the carriers.
     [[nodiscard]] std::vector<std::uint64_t> shares() const {
-        const Blocks split = Blocks::split(count_, static_cast<int>(carriers_));
-        std::vector<std::uint64_t> counts(own().size());
-        for (std::size_t i = 0; i < carriers_; ++i) counts[i] = split.count(static_cast<int>(i));
+        std::vector<std::uint64_t> counts;
+        for (int i = 0; i < split_.size(); ++i) counts.push_back(split_.count(i));
+        counts.resize(own().size());
         return counts;
     }
     [[nodiscard]] Slice share(Buffer buffer) const {
-        return Blocks::of(shares()).in(buffer, local_);
+        return Blocks::of(shares()).in(buffer, local());
     }
 
 private:
-    static std::size_t at(int i) { return static_cast<std::size_t>(i); }
-    static int index_in(const std::vector<int>& ranks, int rank) {
-        return static_cast<int>(std::ranges::find(ranks, rank) - ranks.begin());
-    }
-
-    std::uint64_t count_;
-    std::vector<std::vector<int>> nodes_;
-    int own_ = 0;
-    int root_ = 0;
-    int local_ = 0;
-    std::size_t carriers_ = 0;
+    Blocks split_;
 };
 
 /// The request of a phase inside this node, in shares of the vector.
-Request inside(const Request& request, const Nodes& nodes, Collective collective, int root = 0) {
+Request inside(const Request& request, const Carriers& nodes, Collective collective, int root = 0) {
     return {.collective = collective,
             .rank = nodes.local(),
             .size = static_cast<int>(nodes.own().size()),
@@ -92,7 +61,8 @@ Request inside(const Request& request, const Nodes& nodes, Collective collective
 }
 
 /// The request of a phase between nodes, of this rank's share.
-Request between(const Request& request, const Nodes& nodes, Collective collective, int root = 0) {
+Request between(const Request& request, const Carriers& nodes, Collective collective,
+                int root = 0) {
     return {.collective = collective,
             .rank = nodes.own_number(),
             .size = nodes.size(),
@@ -102,26 +72,15 @@ Request between(const Request& request, const Nodes& nodes, Collective collectiv
             .in_place = true};
 }
 
-Schedule phase(const Request& request, std::string_view algorithm) {
-    return find_algorithm(request.collective, algorithm).build(request);
-}
-
 /// A share that is folded in few messages, or in many that keep all nodes busy.
 std::string_view between_nodes(const Request& request) {
-    constexpr std::uint64_t few_elements = 4096;
     return request.count < few_elements ? "recursive_doubling" : "ring";
-}
-
-/// On a single node there is no second level.
-Schedule on_one_node(Request request) {
-    request.nodes.clear();
-    return phase(request, "staged");
 }
 
 Slice whole(Buffer buffer, std::uint64_t count) { return {buffer, 0, count}; }
 
 Schedule all_reduce(const Request& request) {
-    const Nodes nodes(request);
+    const Carriers nodes(request);
     if (nodes.size() == 1) return on_one_node(request);
     ScheduleBuilder builder(request);
     builder.meet_first();
@@ -146,7 +105,7 @@ Schedule all_reduce(const Request& request) {
 }
 
 Schedule reduce(const Request& request) {
-    const Nodes nodes(request);
+    const Carriers nodes(request);
     if (nodes.size() == 1) return on_one_node(request);
     ScheduleBuilder builder(request);
     builder.meet_first();
@@ -162,9 +121,8 @@ Schedule reduce(const Request& request) {
         builder.include(phase(fold, "binomial"),
                         {.ranks = nodes.fellow_carriers(), .input = share, .output = share});
     }
-    if (nodes.own_number() == nodes.root_number()) {
-        const Request gather =
-            inside(request, nodes, Collective::gather, nodes.local_root(request.root));
+    if (nodes.is_at_root()) {
+        const Request gather = inside(request, nodes, Collective::gather, nodes.local_root());
         builder.include(
             phase(gather, "staged"),
             {.ranks = nodes.own(), .input = share, .output = whole(Buffer::output, request.count)});
@@ -174,17 +132,16 @@ Schedule reduce(const Request& request) {
 
 /// In the root's node all get everything at once; the others gather the shares they are sent.
 Schedule broadcast(const Request& request) {
-    const Nodes nodes(request);
+    const Carriers nodes(request);
     if (nodes.size() == 1) return on_one_node(request);
     ScheduleBuilder builder(request);
     builder.meet_first();
     const Slice output = whole(Buffer::output, request.count);
     const Slice share = nodes.share(Buffer::output);
-    const bool is_at_root = nodes.own_number() == nodes.root_number();
+    const bool is_at_root = nodes.is_at_root();
 
     if (is_at_root) {
-        Request near =
-            inside(request, nodes, Collective::broadcast, nodes.local_root(request.root));
+        Request near = inside(request, nodes, Collective::broadcast, nodes.local_root());
         near.count = request.count;
         near.counts.clear();
         near.in_place = request.in_place && request.is_root();
@@ -210,7 +167,7 @@ Schedule broadcast(const Request& request) {
 Schedule barrier(const Request& request) {
     ScheduleBuilder builder(request);
     builder.meet_first();
-    const Nodes nodes(request);
+    const Carriers nodes(request);
     if (nodes.local() > 0) {
         builder.signal(nodes.own()[0]);
         builder.wait(nodes.own()[0]);

@@ -287,8 +287,11 @@ Schedule scatter(const Request& request) {
         });
 }
 
+/// Counts must be the same on all ranks: what one rank is sent by all is equally long, or the ranks
+/// would not agree on the number of turns.
 Schedule all_to_all(const Request& request) {
     const BlockRounds blocks(request, true);
+    const Blocks received = request.recv_blocks();
     return exchange(
         request, blocks.rounds(),
         [&](ScheduleBuilder& builder, std::uint64_t turn) {
@@ -297,7 +300,8 @@ Schedule all_to_all(const Request& request) {
         [&](ScheduleBuilder& builder, std::uint64_t turn) {
             for (int k = 0; k < request.size; ++k) {
                 const int rank = (request.rank + k) % request.size;
-                builder.copy(blocks.of_all(Buffer::output, turn, rank),
+                const Slice part = blocks.of_own(Buffer::output, turn, request.rank);
+                builder.copy(received.in(Buffer::output, rank).part(part.offset, part.count),
                              rank == request.rank ? blocks.of_all(Buffer::input, turn, rank)
                                                   : blocks.staged(turn, request.rank).of(rank));
             }

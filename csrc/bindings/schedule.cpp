@@ -106,27 +106,28 @@ void bind_model(py::module_& m) {
 
     py::class_<CostModel>(m, "CostModel")
         .def(py::init([](const Link& intra_node, const Link& inter_node, double gamma, double copy,
-                         double signal, double wake, int ranks_per_node, int cores_per_node) {
-                 return CostModel{intra_node, inter_node, gamma,          copy,
-                                  signal,     wake,       ranks_per_node, cores_per_node};
+                         double signal, double wake, std::vector<int> nodes, int cores_per_node) {
+                 return CostModel{intra_node, inter_node,       gamma,         copy, signal,
+                                  wake,       std::move(nodes), cores_per_node};
              }),
              py::kw_only(), py::arg("intra_node") = Link{}, py::arg("inter_node") = Link{},
              py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("signal") = 0.0,
-             py::arg("wake") = 0.0, py::arg("ranks_per_node") = 0, py::arg("cores_per_node") = 0)
+             py::arg("wake") = 0.0, py::arg("nodes") = std::vector<int>(),
+             py::arg("cores_per_node") = 0)
         .def_readwrite("intra_node", &CostModel::intra_node)
         .def_readwrite("inter_node", &CostModel::inter_node)
         .def_readwrite("gamma", &CostModel::gamma)
         .def_readwrite("copy", &CostModel::copy)
         .def_readwrite("signal", &CostModel::signal)
         .def_readwrite("wake", &CostModel::wake)
-        .def_readwrite("ranks_per_node", &CostModel::ranks_per_node)
+        .def_readwrite("nodes", &CostModel::nodes)
         .def_readwrite("cores_per_node", &CostModel::cores_per_node)
         .def("__repr__", [](const CostModel& self) {
             return py::str(
                        "CostModel(intra_node={!r}, inter_node={!r}, gamma={!r}, copy={!r}, "
-                       "signal={!r}, wake={!r}, ranks_per_node={}, cores_per_node={})")
+                       "signal={!r}, wake={!r}, nodes={}, cores_per_node={})")
                 .format(self.intra_node, self.inter_node, self.gamma, self.copy, self.signal,
-                        self.wake, self.ranks_per_node, self.cores_per_node);
+                        self.wake, self.nodes, self.cores_per_node);
         });
 }
 

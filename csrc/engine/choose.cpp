@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "algorithms/nodes.hpp"
 #include "transport/shared/node.hpp"
 
 namespace pycoll {
@@ -66,9 +67,12 @@ Choice unpriced(const Algorithm& algorithm, std::uint64_t bytes, std::size_t ele
 
 /// The longest chunk with which a staged algorithm's two halves fit into a stage.
 std::uint64_t most_staged(const Request& request) {
-    const auto ranks = static_cast<std::uint64_t>(request.size);
     // A phase that puts a part for every rank of the node, and one that puts its own.
-    if (!request.nodes.empty()) return SharedNode::stage_bytes / (2 * (ranks + 1));
+    if (!request.nodes.empty()) {
+        const auto local = static_cast<std::uint64_t>(Nodes(request).most());
+        return SharedNode::stage_bytes / (2 * (local + 1));
+    }
+    const auto ranks = static_cast<std::uint64_t>(request.size);
     switch (request.collective) {
         case Collective::all_reduce:
         case Collective::reduce:
@@ -158,8 +162,10 @@ std::uint64_t rounded_up(std::uint64_t total, std::uint64_t parts) {
 
 /// For more ranks than can be priced: shared memory where there is some; else few messages for
 /// short vectors, few bytes for long ones.
-std::string_view rule_of_thumb(Collective collective, std::uint64_t bytes, Reach reach) {
+std::string_view rule_of_thumb(const Request& shared, std::uint64_t bytes, Reach reach) {
     constexpr std::uint64_t is_long_for_slots = 16 << 10;
+    const Collective collective = shared.collective;
+    if (!shared.nodes.empty()) return "hierarchical";
     if (reach != Reach::messages) {
         if (bytes < is_long_for_slots || collective == Collective::barrier) return "one_shot";
         return reach == Reach::arrays ? "direct" : "staged";
@@ -314,7 +320,7 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
         std::ranges::stable_sort(all, {}, &Candidate::seconds);
         put_best_first(all);
     } else {
-        const auto name = rule_of_thumb(shared.collective, shared.count * element_size, reach);
+        const auto name = rule_of_thumb(shared, shared.count * element_size, reach);
         std::ranges::stable_partition(all, [&](const Candidate& candidate) {
             return candidate.choice.algorithm->name == name;
         });

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "engine/abandoned.hpp"
 #include "engine/progress.hpp"
@@ -18,6 +20,30 @@ int collective_tags(const Transport& transport) {
                                     std::to_string(tags));
     }
     return tags / 2;
+}
+
+/// Throws unless a rank shares memory with just those that `nodes` puts on its node.
+void check_nodes(const std::vector<int>& nodes, int rank, int size, const Neighbours* neighbours) {
+    if (nodes.empty()) return;
+    const auto fail = [rank](const std::string& why) {
+        throw std::invalid_argument("rank " + std::to_string(rank) + ": " + why);
+    };
+    if (nodes.size() != static_cast<std::size_t>(size)) {
+        fail("the nodes of " + std::to_string(nodes.size()) + " ranks are given, and there are " +
+             std::to_string(size));
+    }
+    if (neighbours == nullptr) {
+        fail(
+            "the ranks are on several nodes, but there are no neighbours to share memory with; "
+            "pass them, or leave the nodes out");
+    }
+    for (int other = 0; other < size; ++other) {
+        const auto node_of = [&](int r) { return nodes[static_cast<std::size_t>(r)]; };
+        if ((node_of(other) == node_of(rank)) == (neighbours->local(other) >= 0)) continue;
+        fail("rank " + std::to_string(other) + " is on node " + std::to_string(node_of(other)) +
+             ", this rank on node " + std::to_string(node_of(rank)) +
+             ", but the neighbours say otherwise");
+    }
 }
 
 /// `delay` from now; the end of time, where that comes first.
@@ -40,7 +66,9 @@ Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& 
       transport_(std::move(transport)),
       neighbours_(std::move(neighbours)),
       shows_calls_(options.checks_calls && size_ > 1 && !(neighbours_ && neighbours_->are_all())),
-      plans_(options.model, options.wishes) {}
+      plans_(options.model, options.wishes) {
+    check_nodes(options_.nodes, rank_, size_, neighbours_.get());
+}
 
 Communicator::~Communicator() {
     abandoned_.insert(abandoned_.end(), active_.begin(), active_.end());

@@ -50,8 +50,9 @@ public:
         bool checks_calls = false;
     };
 
-    /// `neighbours` may be null: then ranks of one node do not share memory. Throws
-    /// std::invalid_argument for a transport with fewer than two tags.
+    /// `neighbours` may be null where Options::nodes is empty: then ranks of one node do not share
+    /// memory. Throws std::invalid_argument for a transport with fewer than two tags, and for
+    /// neighbours that are not those of this rank's node.
     Communicator(std::unique_ptr<Transport> transport, const Options& options,
                  std::unique_ptr<Neighbours> neighbours = nullptr);
     ~Communicator();

@@ -20,8 +20,8 @@ namespace pycoll {
 /// choosing an algorithm and building a schedule. Not thread-safe.
 class PlanCache {
 public:
-    explicit PlanCache(const CostModel& model, Wishes wishes = {})
-        : model_(model), wishes_(std::move(wishes)) {}
+    explicit PlanCache(CostModel model, Wishes wishes = {})
+        : model_(std::move(model)), wishes_(std::move(wishes)) {}
 
     /// The plan of a collective call within `reach`. Throws std::invalid_argument for an algorithm
     /// that does not exist or cannot serve the call.

@@ -95,35 +95,6 @@ void ScheduleBuilder::meet() {
     for (int k = 1; k < schedule_.size; ++k) wait((schedule_.rank + k) % schedule_.size);
 }
 
-ScheduleBuilder::Steps ScheduleBuilder::include(const Schedule& schedule, const Part& part) {
-    const auto first = static_cast<std::uint32_t>(schedule_.steps.size());
-    const Slice scratch = this->scratch(schedule.scratch_count);
-    const Slice stage{Buffer::stage, schedule_.stage_count, schedule.stage_count};
-    use_stage(stage.end());
-    std::vector<Steps> after;
-    if (part.after_one_sided && last_one_sided_ != nobody) {
-        const auto last = static_cast<std::uint32_t>(last_one_sided_);
-        after.push_back({last, last + 1});
-    }
-    const auto rank_here = [&](int rank) { return part.ranks[static_cast<std::size_t>(rank)]; };
-    const auto place = [&](const Slice& slice) {
-        const std::array<Slice, buffer_count> where = {part.input, part.output, scratch, stage};
-        Slice here = where[index(slice.buffer)].part(slice.offset, slice.count);
-        if (slice.owner != Slice::own) here.owner = rank_here(slice.owner);
-        return resolve(here);
-    };
-    for (const Step& step : schedule.steps) {
-        Step piece = step;
-        if (step.peer >= 0) piece.peer = rank_here(step.peer);
-        piece.finish = step.finish && part.finishes;
-        for (Slice& src : piece.srcs) src = place(src);
-        if (writes(piece.kind)) piece.dst = place(piece.dst);
-        for (std::uint32_t& before : piece.after) before += first;
-        append_piece(std::move(piece), after);
-    }
-    return {first, static_cast<std::uint32_t>(schedule_.steps.size())};
-}
-
 Schedule ScheduleBuilder::build() && { return std::move(schedule_); }
 
 Slice ScheduleBuilder::resolve(Slice slice) const {

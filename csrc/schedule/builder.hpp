@@ -9,6 +9,7 @@
 #include "schedule/placement.hpp"
 #include "schedule/request.hpp"
 #include "schedule/schedule.hpp"
+#include "schedule/view.hpp"
 
 namespace pycoll {
 
@@ -64,15 +65,18 @@ public:
     struct Part {
         /// Its ranks, in its numbering.
         std::vector<int> ranks;
-        /// What its input and output are here. Its scratch and its stage are its own.
-        Slice input;
-        Slice output;
+        /// What its input and output are here, maybe in pieces; they may have pieces in common,
+        /// where it would copy an element onto itself. Its scratch and its stage are its own.
+        View input;
+        View output;
         /// Are its last folds the last of all?
         bool finishes = true;
         /// Must all one-sided steps so far be complete before it begins?
         bool after_one_sided = false;
     };
-    /// Appends the steps of a schedule, in its order. That its ranks meet first is up to this one.
+    /// Appends the steps of a schedule, in its order; what they do to elements that lie in several
+    /// pieces, they do piece by piece, but messages stay whole, by way of scratch. That its ranks
+    /// meet first is up to this one.
     Steps include(const Schedule& schedule, const Part& part);
 
     [[nodiscard]] Schedule build() &&;
@@ -89,6 +93,8 @@ private:
     [[nodiscard]] Slice resolve(Slice slice) const;
     Steps append(const Step& step, std::span<const Steps> after = {});
     void append_piece(Step piece, std::span<const Steps> after);
+    /// The steps of a schedule that is included, one by one.
+    class Inclusion;
     Accesses::iterator cut(Accesses& accesses, std::uint64_t at);
     void read(const Slice& slice, std::uint32_t step, std::vector<std::uint32_t>& after);
     void write(const Slice& slice, std::uint32_t step, std::vector<std::uint32_t>& after);

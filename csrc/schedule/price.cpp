@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <tuple>
 
+#include "schedule/crowding.hpp"
 #include "schedule/frontier.hpp"
 #include "schedule/messages.hpp"
 
@@ -12,17 +13,6 @@ namespace pycoll {
 namespace {
 
 std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
-
-/// Ranks of one node.
-std::size_t local_ranks(std::size_t ranks, const CostModel& model) {
-    return model.ranks_per_node > 0 ? std::min(ranks, at(model.ranks_per_node)) : ranks;
-}
-
-/// Ranks that outnumber the cores of their node take turns.
-double slowdown(std::size_t ranks, const CostModel& model) {
-    if (model.cores_per_node <= 0) return 1;
-    return std::max(1.0, static_cast<double>(local_ranks(ranks, model)) / model.cores_per_node);
-}
 
 /// Until when each rank's sending side, receiving side and core are taken.
 struct Busy {
@@ -40,8 +30,7 @@ public:
           messages_(schedules),
           element_size_(static_cast<double>(element_size)),
           model_(model),
-          slowdown_(slowdown(schedules.size(), model)),
-          waiting_(meeting_seconds(schedules.size(), model)),
+          crowding_(schedules.size(), model),
           busy_(schedules.size()) {
         if (const auto& why = messages_.mismatch()) throw std::invalid_argument(*why);
         for (const Schedule& schedule : schedules) timeline.emplace_back(schedule.steps.size());
@@ -77,8 +66,10 @@ public:
         if (frontier.remaining() > 0) throw std::invalid_argument("the schedules deadlock");
     }
 
-    /// When the call can begin: after the ranks have met, if they do.
-    [[nodiscard]] double beginning() const { return schedules_[0].meets_first ? waiting_ : 0; }
+    /// When a rank can begin: after those of its node have met, if they do.
+    [[nodiscard]] double beginning(int rank) const {
+        return schedules_[at(rank)].meets_first ? crowding_.waiting(rank) : 0;
+    }
 
     std::vector<std::vector<Interval>> timeline;
 
@@ -91,25 +82,17 @@ private:
         return static_cast<double>(count) * element_size_;
     }
 
-    /// The first of the ranks that share a core with this one.
-    [[nodiscard]] int first_on_core(int rank) const {
-        if (slowdown_ == 1) return rank;
-        const int local = model_.ranks_per_node > 0 ? rank % model_.ranks_per_node : rank;
-        return rank - local + local % model_.cores_per_node;
-    }
     /// Until when a rank cannot do local work.
     [[nodiscard]] double core_taken(int rank) const {
-        return std::max(busy_[at(rank)].core, busy_[at(first_on_core(rank))].shared_core);
+        return std::max(busy_[at(rank)].core, busy_[at(crowding_.first_on_core(rank))].shared_core);
     }
 
     [[nodiscard]] const Link& link(int a, int b) const {
-        const int per_node = model_.ranks_per_node;
-        return per_node <= 0 || a / per_node == b / per_node ? model_.intra_node
-                                                             : model_.inter_node;
+        return crowding_.share_node(a, b) ? model_.intra_node : model_.inter_node;
     }
 
     [[nodiscard]] double ready_at(StepId event) {
-        double time = beginning();
+        double time = beginning(event.rank);
         const auto wait_for = [&](StepId id) {
             for (const std::uint32_t before : step_of(id).after) {
                 time = std::max(time, when({id.rank, before}).end);
@@ -117,9 +100,12 @@ private:
         };
         wait_for(event);
         const StepId partner = messages_.partner(event);
-        if (step_of(event).kind == StepKind::send) wait_for(partner);
+        if (step_of(event).kind == StepKind::send) {
+            wait_for(partner);
+            time = std::max(time, beginning(partner.rank));
+        }
         if (step_of(event).kind == StepKind::wait) {
-            time = std::max(time, when(partner).end + waiting_);
+            time = std::max(time, when(partner).end + crowding_.waiting(event.rank));
         }
         return time;
     }
@@ -137,7 +123,7 @@ private:
     Interval fold_message(int rank, double from, double seconds) {
         double& core = busy_[at(rank)].core;
         const double start = std::max(from, core);
-        core = start + seconds * slowdown_;
+        core = start + seconds * crowding_.slowdown(rank);
         return {start, core};
     }
 
@@ -145,7 +131,7 @@ private:
     Interval work(int rank, double from, double seconds) {
         const double start = std::max(from, core_taken(rank));
         const double end = start + seconds;
-        busy_[at(rank)].core = busy_[at(first_on_core(rank))].shared_core = end;
+        busy_[at(rank)].core = busy_[at(crowding_.first_on_core(rank))].shared_core = end;
         return {start, end};
     }
 
@@ -171,7 +157,9 @@ private:
         double& sending = busy_[at(event.rank)].send;
         double& receiving = busy_[at(receiver.rank)].recv;
         const double start = std::max({ready, sending, receiving});
-        const double arrival = start + (wire.alpha + wire.beta * size) * slowdown_;
+        const double turns =
+            std::max(crowding_.slowdown(event.rank), crowding_.slowdown(receiver.rank));
+        const double arrival = start + (wire.alpha + wire.beta * size) * turns;
         sending = receiving = arrival;
         when(event) = {start, arrival};
         when(receiver) = {start, arrival};
@@ -184,9 +172,7 @@ private:
     const Messages messages_;
     const double element_size_;
     const CostModel& model_;
-    const double slowdown_;
-    /// From a signal to the end of the wait for it.
-    const double waiting_;
+    const Crowding crowding_;
     std::vector<Busy> busy_;
 };
 
@@ -213,9 +199,12 @@ void count_traffic(const Schedule& schedule, std::uint64_t element_size, Price& 
 }  // namespace
 
 double meeting_seconds(std::size_t ranks, const CostModel& model) {
-    if (local_ranks(ranks, model) < 2) return 0;
-    const double turns = slowdown(ranks, model);
-    return turns * (model.signal + (turns > 1 ? model.wake : 0));
+    const Crowding crowding(ranks, model);
+    double longest = 0;
+    for (int rank = 0; rank < static_cast<int>(ranks); ++rank) {
+        longest = std::max(longest, crowding.waiting(rank));
+    }
+    return longest;
 }
 
 Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
@@ -223,8 +212,10 @@ Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
     Walk walk(schedules, element_size, model);
     walk.run();
     Price result;
-    result.seconds = walk.beginning();
-    for (const Schedule& schedule : schedules) count_traffic(schedule, element_size, result);
+    for (const Schedule& schedule : schedules) {
+        count_traffic(schedule, element_size, result);
+        result.seconds = std::max(result.seconds, walk.beginning(schedule.rank));
+    }
     for (const auto& rank : walk.timeline) {
         for (const Interval& interval : rank)
             result.seconds = std::max(result.seconds, interval.end);

@@ -23,7 +23,7 @@ class CostModel:
     copy: float
     signal: float
     wake: float
-    ranks_per_node: int
+    nodes: list[int]
     cores_per_node: int
     def __init__(
         self,
@@ -34,7 +34,7 @@ class CostModel:
         copy: float = 0.0,
         signal: float = 0.0,
         wake: float = 0.0,
-        ranks_per_node: int = 0,
+        nodes: Sequence[int] = (),
         cores_per_node: int = 0,
     ) -> None: ...
 

@@ -64,7 +64,7 @@ def _measured(plan: Plan, tuning: Tuning) -> dict[str, float]:
     model = plan.model
     wanted = (
         plan.ranks,
-        model.ranks_per_node,
+        model.nodes,
         model.cores_per_node,
         plan.collective,
         plan.dtype,
@@ -76,7 +76,7 @@ def _measured(plan: Plan, tuning: Tuning) -> dict[str, float]:
         if wanted
         == (
             one.ranks,
-            one.ranks_per_node,
+            one.nodes,
             one.cores_per_node,
             one.collective,
             one.dtype,

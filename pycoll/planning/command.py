@@ -10,6 +10,7 @@ from typing import Any
 
 from pycoll import _core
 from pycoll.cost import costs_from
+from pycoll.layout import parse_layout
 from pycoll.planning.bandwidth import BLOCKWISE
 from pycoll.planning.candidate import candidates
 from pycoll.planning.model_words import model_in_words
@@ -57,11 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: what the algorithm needs, and plain for auto)",
     )
     add(
-        "--ranks-per-node",
-        type=int,
-        default=0,
-        metavar="N",
-        help="messages between nodes cost more (default: one node)",
+        "--nodes",
+        metavar="LAYOUT",
+        help="ranks of each node, such as 2x4 or 3+5: messages between nodes cost more (default: "
+        "one node)",
     )
     add(
         "--cores-per-node",
@@ -126,10 +126,19 @@ def _plan_from(options: argparse.Namespace, tuning: Tuning) -> Plan:
         in_place=options.in_place,
         memory=options.memory,
         model=costs_from(tuning.costs).model(
-            options.ranks_per_node,
+            _nodes_from(options),
             _cores_of(tuning) if options.cores_per_node is None else options.cores_per_node,
         ),
     )
+
+
+def _nodes_from(options: argparse.Namespace) -> list[int]:
+    if options.nodes is None:
+        return []
+    try:
+        return parse_layout(options.nodes, options.ranks)
+    except ValueError as error:
+        raise ValueError(f"'nodes' is {error}") from None
 
 
 def _cores_of(tuning: Tuning) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pycoll._core import CostModel
+from pycoll.layout import format_layout
 from pycoll.planning.quantities import format_seconds
 
 
 def model_in_words(model: CostModel, ranks: int) -> list[str]:
     """Return the numbers of a cost model that matter for so many ranks, phrase by phrase."""
     links = [("", model.intra_node)]
-    if 0 < model.ranks_per_node < ranks:
+    nodes = model.nodes or [0] * ranks
+    crowd = max(map(nodes.count, nodes))
+    if len(set(nodes)) > 1:
         links = [("inside a node ", model.intra_node), ("between nodes ", model.inter_node)]
     parts = [
         f"{where}alpha {format_seconds(link.alpha)} per message and beta {_rate(link.beta)}"
@@ -18,10 +21,10 @@ def model_in_words(model: CostModel, ranks: int) -> list[str]:
     parts.append(f"gamma {_rate(model.gamma)} folded and {_rate(model.copy)} copied")
     if model.signal:
         parts.append(f"{format_seconds(model.signal)} per signal")
-    if 0 < model.cores_per_node < (model.ranks_per_node or ranks):
+    if 0 < model.cores_per_node < crowd:
         parts.append(f"{format_seconds(model.wake)} more for each rank of a core")
-    if model.ranks_per_node:
-        parts.append(f"{model.ranks_per_node} rank(s) per node")
+    if len(set(nodes)) > 1:
+        parts.append(f"{format_layout(nodes)} ranks on nodes")
     if model.cores_per_node:
         parts.append(f"{model.cores_per_node} core(s) per node")
     return parts

@@ -185,9 +185,11 @@ def plan(
     _require(count * ranks * element_size < 1 << 63, "count", count, "memory has no room for that")
     if model is None:
         model = default_model()
-    per_node = model.ranks_per_node
-    nodes = [rank // per_node for rank in range(ranks)] if 0 < per_node < ranks else []
-    reach = _reach(collective, algorithm, memory, per_node)
+    _require(
+        len(model.nodes) in (0, ranks), "model", model, f"its nodes must be those of {ranks} ranks"
+    )
+    nodes = model.nodes if len(set(model.nodes)) > 1 else []
+    reach = _reach(collective, algorithm, memory, shares=ranks == 1 or len(set(nodes)) < ranks)
 
     def request(rank: int, chunk: int) -> _core.Request:
         return _core.Request(
@@ -227,8 +229,8 @@ def _require(holds: bool, argument: str, value: object, what: str) -> None:
         raise ValueError(f"{argument!r} is {value!r}; {what}")
 
 
-def _reach(collective: str, algorithm: str, memory: str | None, per_node: int) -> str:
-    """Return what the core calls the memory that ranks share."""
+def _reach(collective: str, algorithm: str, memory: str | None, *, shares: bool) -> str:
+    """Return what the core calls the memory that ranks share, if any has company on its node."""
     if memory is not None:
         return REACH[memory]
     wanted = (
@@ -236,8 +238,7 @@ def _reach(collective: str, algorithm: str, memory: str | None, per_node: int) -
         for known in _core.algorithms()
         if (known.collective, known.name) == (collective, algorithm) and known.reach != "messages"
     )
-    # Ranks that have a node each share nothing.
-    return next(wanted, "messages" if per_node == 1 else "stages")
+    return next(wanted, "stages" if shares else "messages")
 
 
 def _one_of(names: dict[str, Any]) -> str:

@@ -76,9 +76,8 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
     # A rank that is alone on its node does not know what the others do.
     shares: bool = comm._mpi.bcast(comm.transport.startswith("shared memory"))
     tasks = _cost_tasks(comm, topology, node_of, shares=shares)
-    nodes = node_of if comm.node_count > 1 else []
-    points = list(grid.points(nodes, comm.size)) if with_grid else []
-    reach = ("stages" if nodes else "arrays") if shares else "messages"
+    points = list(grid.points(topology.nodes, comm.size)) if with_grid else []
+    reach = ("stages" if topology.nodes else "arrays") if shares else "messages"
     costs: dict[str, float] = {}
     measured: list[file.Measured] = []
     verdicts: list[grid.Verdict] = []
@@ -87,7 +86,7 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
             progress.doing(what)
             costs |= task()
             progress.step()
-        model = costs_from(costs).model(topology.ranks_per_node, topology.cores_per_node)
+        model = costs_from(costs).model(topology.nodes, topology.cores_per_node)
         for point in points:
             progress.doing(f"{point.collective} {format_bytes(point.size)}")
             found = grid.measure_point(comm, point, model, reach)

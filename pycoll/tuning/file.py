@@ -18,7 +18,7 @@ from pycoll.cost import COSTS, Costs, costs_from
 
 #: A path in place of the usual one, or "off".
 SWITCH = "PYCOLL_TUNING"
-FORMAT = "pycoll tuning 1"
+FORMAT = "pycoll tuning 2"
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Measured:
 
     Attributes
     ----------
+    nodes : list of int
+        The number of each rank's node; empty where there is one only.
     count : int
         Elements of the whole vector, or of one rank's block.
     memory : str
@@ -36,7 +38,7 @@ class Measured:
     """
 
     ranks: int
-    ranks_per_node: int
+    nodes: list[int]
     cores_per_node: int
     collective: str
     dtype: str
@@ -67,8 +69,8 @@ class Tuning:
     def updated(self, newer: Tuning) -> Tuning:
         """Return this with what is newer in place of what is of the same kind here."""
 
-        def situation(one: Measured) -> tuple[int, int, int]:
-            return one.ranks, one.ranks_per_node, one.cores_per_node
+        def situation(one: Measured) -> tuple[int, tuple[int, ...], int]:
+            return one.ranks, tuple(one.nodes), one.cores_per_node
 
         again = {situation(one) for one in newer.measured}
         kept = [one for one in self.measured if situation(one) not in again]

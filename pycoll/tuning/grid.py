@@ -66,7 +66,7 @@ def measure_point(
     return [
         Measured(
             ranks=comm.size,
-            ranks_per_node=model.ranks_per_node,
+            nodes=model.nodes,
             cores_per_node=model.cores_per_node,
             collective=point.collective,
             dtype=DTYPE,

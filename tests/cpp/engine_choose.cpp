@@ -11,12 +11,8 @@
 namespace pycoll::test {
 namespace {
 
-constexpr CostModel model{.intra_node = {1.5e-6, 2e-10},
-                          .inter_node = {15e-6, 4e-10},
-                          .gamma = 1e-10,
-                          .copy = 1e-10,
-                          .ranks_per_node = 0,
-                          .cores_per_node = 0};
+const CostModel model{
+    .intra_node = {1.5e-6, 2e-10}, .inter_node = {15e-6, 4e-10}, .gamma = 1e-10, .copy = 1e-10};
 
 bool is_block_wise(Collective collective) {
     return collective != Collective::all_reduce && collective != Collective::reduce &&
@@ -123,6 +119,29 @@ const Test many_ranks("choose: more ranks than can be priced go by a rule of thu
         check_equal(best(1 << 20).choice.chunk,
                     std::uint64_t{best(1 << 20).choice.algorithm->pipelined ? 16U << 10 : 0U},
                     "elements of 64 KiB");
+    }
+});
+
+const Test several_nodes("choose: several nodes go by their layout, however many ranks", [] {
+    CostModel far = model;
+    far.signal = 1e-6;
+    Request request{.collective = Collective::all_gather, .size = 8, .count = 1 << 14};
+    request.nodes = far.nodes = {0, 0, 0, 1, 1, 1, 1, 1};
+    check_equal(choose(request, 4, far, "auto", 0, Reach::stages).algorithm->name, "hierarchical");
+    // Where messages between nodes cost no more than others, shared memory is not worth its turns.
+    far.inter_node = far.intra_node = {.alpha = 0, .beta = 1e-15};
+    check(choose(request, 4, far, "auto", 0, Reach::stages).algorithm->reach == Reach::messages,
+          "messages that cost nothing are cheaper");
+
+    request.size = 100;
+    request.nodes.assign(100, 0);
+    std::fill(request.nodes.begin() + 30, request.nodes.end(), 1);
+    far.nodes = request.nodes;
+    for (std::size_t i = 0; i < collective_names.size(); ++i) {
+        request.collective = static_cast<Collective>(i);
+        request.count = request.collective == Collective::barrier ? 0 : 1 << 14;
+        check_equal(candidates(request, 4, far, Reach::stages).front().choice.algorithm->name,
+                    "hierarchical");
     }
 });
 

@@ -218,6 +218,29 @@ struct Outstanding {
     std::shared_ptr<SampleCall> sample;
 };
 
+const Test wrong_nodes("shared memory: nodes and neighbours that contradict are refused", [] {
+    const ThreadGroup group(3, {});
+    const auto refuse = [&](std::vector<int> nodes, bool has_neighbours, std::string_view part) {
+        Communicator::Options options;
+        options.nodes = std::move(nodes);
+        std::unique_ptr<Neighbours> neighbours;
+        if (has_neighbours) {
+            // Ranks 0 and 1 of the three.
+            const std::vector<pid_t> processes(2, getpid());
+            neighbours = std::make_unique<Neighbours>(
+                std::make_unique<SharedNode>(node_memory(2), 1, processes), std::vector{0, 1}, 3);
+        }
+        check_throws<std::invalid_argument>(
+            [&] { Communicator(group.transport(1), options, std::move(neighbours)); }, part);
+    };
+    refuse({0, 0, 1}, false, "rank 1: the ranks are on several nodes, but there are no neighbours");
+    refuse({0, 0}, true, "rank 1: the nodes of 2 ranks are given, and there are 3");
+    refuse({0, 1, 1}, true,
+           "rank 1: rank 0 is on node 0, this rank on node 1, but the neighbours say otherwise");
+    refuse({0, 0, 0}, true,
+           "rank 1: rank 2 is on node 0, this rank on node 0, but the neighbours say otherwise");
+});
+
 const Test in_flight("shared memory: many calls in flight on two communicators, in any order", [] {
     constexpr int size = 4;
     const std::array<Ranks, 2> ranks = {Ranks(size, {}, {}, {size}), Ranks(size, {}, {}, {size})};

@@ -12,14 +12,14 @@ namespace pycoll::test {
 namespace {
 
 /// Costs that are easy to tell apart: a message 1 s, a byte 1 ms, a byte folded 1 us.
-constexpr CostModel only_alpha{.intra_node = {.alpha = 1}, .inter_node = {.alpha = 1}};
-constexpr CostModel only_beta{.intra_node = {.beta = 1e-3}, .inter_node = {.beta = 1e-3}};
+const CostModel only_alpha{.intra_node = {.alpha = 1}, .inter_node = {.alpha = 1}};
+const CostModel only_beta{.intra_node = {.beta = 1e-3}, .inter_node = {.beta = 1e-3}};
 
 /// About a 10 Gbit/s Ethernet with cores that fold 5 GB/s.
-constexpr CostModel cluster{.intra_node = {.alpha = 20e-6, .beta = 0.8e-9},
-                            .inter_node = {.alpha = 20e-6, .beta = 0.8e-9},
-                            .gamma = 0.2e-9,
-                            .copy = 0.1e-9};
+const CostModel cluster{.intra_node = {.alpha = 20e-6, .beta = 0.8e-9},
+                        .inter_node = {.alpha = 20e-6, .beta = 0.8e-9},
+                        .gamma = 0.2e-9,
+                        .copy = 0.1e-9};
 
 double seconds(Collective collective, std::string_view name, const Request& shared,
                const CostModel& model) {
@@ -159,7 +159,7 @@ const Test nodes("links between nodes and crowded cores cost more", [] {
     const double flat = seconds(Collective::all_reduce, "ring", shared, model);
     model.inter_node.beta *= 10;
     check_near(seconds(Collective::all_reduce, "ring", shared, model), flat, "all on one node");
-    model.ranks_per_node = 4;
+    model.nodes = {0, 0, 0, 0, 1, 1, 1, 1};
     check(seconds(Collective::all_reduce, "ring", shared, model) > 5 * flat, "two nodes");
 
     model = cluster;
@@ -167,6 +167,34 @@ const Test nodes("links between nodes and crowded cores cost more", [] {
     check_near(seconds(Collective::all_reduce, "ring", shared, model), flat, "a core each");
     model.cores_per_node = 2;
     check_near(seconds(Collective::all_reduce, "ring", shared, model), 4 * flat, "four to a core");
+});
+
+const Test uneven("each node takes as long as its own ranks need", [] {
+    // Seconds that are easy to tell apart: a signal 1, a rank of a core 10 more.
+    CostModel model{.intra_node = {}, .inter_node = {}, .signal = 1, .wake = 10};
+    model.nodes = {0, 1, 0, 1, 1, 1, 2};
+    model.cores_per_node = 2;
+    check_near(meeting_seconds(7, model), 2 * (1 + 10), "four ranks on two cores");
+    model.cores_per_node = 4;
+    check_near(meeting_seconds(7, model), 1, "a core each");
+    model.nodes = {0, 1, 2, 3, 4, 5, 6};
+    check_near(meeting_seconds(7, model), 0, "nobody to meet");
+    check_throws<std::invalid_argument>([&] { (void)meeting_seconds(6, model); },
+                                        "7 ranks on its nodes, the call 6");
+
+    // A rank takes what four others put: on the crowded node one after the other, two at a time.
+    CostModel copies{.intra_node = {}, .inter_node = {}, .copy = 1};
+    copies.nodes = {0, 0, 1, 1, 1, 1};
+    copies.cores_per_node = 2;
+    const auto call = whole_call(find_algorithm(Collective::all_gather, "hierarchical"),
+                                 {.size = 6, .count = 1, .chunk = 1, .nodes = copies.nodes});
+    const Price found = price(call.schedules, 1, copies);
+    const auto busy = [&](std::size_t rank) {
+        double last = 0;
+        for (const Interval& interval : found.timeline[rank]) last = std::max(last, interval.end);
+        return last;
+    };
+    check(busy(5) > 1.5 * busy(0), "the small node waits for the large one's cores");
 });
 
 const Test signals("each round of signals costs one, and so does meeting first", [] {

@@ -191,6 +191,71 @@ const Test one_sided("one-sided steps keep the order in which they were written 
     }
 });
 
+/// A view of two pieces of a buffer, [0, 2) and [6, 8), in that order or the other.
+View halves(Buffer buffer, bool swapped = false) {
+    View view;
+    view.add({buffer, swapped ? 6U : 0U, 2});
+    view.add({buffer, swapped ? 0U : 6U, 2});
+    return view;
+}
+
+const Test views("a view is cut where its pieces end, and joins those that follow each other", [] {
+    View view = halves(Buffer::input);
+    view.add({Buffer::input, 8, 0});
+    view.add({Buffer::input, 8, 3});
+    check_equal(view.count(), 7U);
+    const Slice first{Buffer::input, 0, 2};
+    const Slice second{Buffer::input, 6, 5};
+    check(view.part(0, 7) == std::vector{first, second}, "all");
+    check(view.part(1, 2) == std::vector{first.part(1, 1), second.part(0, 1)}, "the middle");
+    check(view.part(2, 5) == std::vector{second}, "the second piece");
+    check(view.part(7, 0).empty() && View().part(0, 0).empty(), "nothing");
+});
+
+const Test included("an included schedule works piece by piece, and its messages stay whole", [] {
+    ScheduleBuilder inner({.rank = 1, .size = 2, .count = 4});
+    const Slice sum{Buffer::output, 0, 4};
+    const Slice own{Buffer::input, 0, 4};
+    inner.send(0, own);
+    inner.recv_reduce(0, sum, own, ScheduleBuilder::Fold::last,
+                      ScheduleBuilder::Order::message_first);
+    inner.copy(sum.part(0, 3), own.part(1, 3));
+    ScheduleBuilder outer(all_reduce());
+    outer.include(
+        std::move(inner).build(),
+        {.ranks = {3, 0}, .input = halves(Buffer::input), .output = halves(Buffer::output, true)});
+    const Schedule schedule = std::move(outer).build();
+    std::string text;
+    for (const Step& step : schedule.steps) text += to_string(step) + "\n";
+    check_equal(text,
+                "copy: scratch[0:2) = input[0:2)\n"
+                "copy: scratch[2:4) = input[6:8)\n"
+                "send to 3: scratch[0:4)\n"
+                "recv from 3: scratch[4:8)\n"
+                "reduce: output[6:8) = scratch[4:6) (+) input[0:2), last fold\n"
+                "reduce: output[0:2) = scratch[6:8) (+) input[6:8), last fold\n"
+                "copy: output[6:7) = input[1:2)\n"
+                "copy: output[7:8) = input[6:7)\n"
+                "copy: output[0:1) = input[7:8)\n");
+    check_equal(schedule.scratch_count, 8U);
+});
+
+const Test kept("an included copy of elements onto themselves vanishes", [] {
+    ScheduleBuilder inner({.collective = Collective::all_gather, .size = 2, .count = 2});
+    inner.copy({Buffer::output, 0, 2}, {Buffer::input, 0, 2});
+    inner.send(1, {Buffer::output, 0, 2});
+    const Schedule part = std::move(inner).build();
+    const auto steps_with = [&](const Slice& input) {
+        ScheduleBuilder outer(all_reduce());
+        outer.include(part, {.ranks = {0, 3}, .input = input, .output = out.part(0, 4)});
+        return std::move(outer).build().steps;
+    };
+    const std::vector<Step> steps = steps_with(out.part(0, 2));
+    check_equal(steps.size(), 1U);
+    check(steps[0].after.empty(), "waits for what is not there");
+    check_equal(steps_with(in.part(0, 2)).size(), 2U);
+});
+
 const Test owners("steps cut into chunks name the same owners", [] {
     ScheduleBuilder builder(all_reduce(false, 3));
     builder.copy(out.of(3), in.of(2));

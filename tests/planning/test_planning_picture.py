@@ -52,7 +52,8 @@ def moves(shown: Plan) -> int:
 
 def model_for(collective: str, algorithm: str, ranks: int) -> CostModel:
     spans = (collective, algorithm) in SPANNING
-    return default_model(ranks_per_node=max(ranks // 2, 1) if spans else 0)
+    half = max(ranks // 2, 1)
+    return default_model([rank // half for rank in range(ranks)] if spans else [])
 
 
 def expected_names(scene: Scene, rank: int) -> list[str]:
@@ -207,7 +208,7 @@ def test_short_schedules_are_drawn_as_they_are() -> None:
 
 
 def test_nodes_and_the_root_are_named() -> None:
-    model = default_model(ranks_per_node=2)
+    model = default_model([0, 0, 1, 1])
     text = plan("broadcast", ranks=4, count=64, root=2, model=model).svg()
     assert re.findall(r">((?:root, )?node \d)<", text) == [
         "node 0",

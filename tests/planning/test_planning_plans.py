@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pycoll import _core
 from pycoll.cost import default_model
+from pycoll.layout import parse_layout
 from pycoll.planning import CostModel, Link, candidates, plan
 from pycoll.tuning.file import Measured, Tuning
 
@@ -25,9 +26,10 @@ def can_be_in_place(collective: str) -> bool:
     return collective not in ("all_to_all", "barrier")
 
 
-def nodes_for(collective: str, algorithm: str, ranks: int) -> int:
-    """How many ranks to put on a node: what spans nodes needs several."""
-    return max(ranks // 2, 1) if ENTRIES[collective, algorithm].spans_nodes else 0
+def nodes_for(collective: str, algorithm: str, ranks: int, first: int) -> list[int]:
+    """The first few ranks on a node, the others on another: what spans nodes needs several."""
+    spans = ENTRIES[collective, algorithm].spans_nodes
+    return [int(rank >= first) for rank in range(ranks)] if spans else []
 
 
 @settings(max_examples=150, deadline=None)
@@ -45,14 +47,17 @@ def test_every_plan_is_proven_and_takes_time(data: st.DataObject) -> None:
         root=data.draw(st.integers(0, ranks - 1)),
         chunk_bytes=data.draw(st.none() | st.integers(1, 500)),
         in_place=can_be_in_place(collective) and data.draw(st.booleans()),
-        model=default_model(nodes_for(collective, algorithm, ranks), data.draw(st.integers(0, 3))),
+        model=default_model(
+            nodes_for(collective, algorithm, ranks, data.draw(st.integers(1, max(ranks - 1, 1)))),
+            data.draw(st.integers(0, 3)),
+        ),
     )
     assert made.failure is None
     times = [time for steps in made.price.timeline for interval in steps for time in interval]
     if times:
         assert made.price.seconds == max(times)
     else:  # the ranks of a node may still meet
-        has_company = ranks > 1 and made.model.ranks_per_node != 1
+        has_company = ranks > 1 and len(set(made.model.nodes)) < ranks
         assert (made.price.seconds > 0) == (made.schedules[0].meets_first and has_company)
     if ranks > 1 and (made.count > 0 or collective == "barrier"):
         assert made.price.seconds > 0
@@ -99,7 +104,7 @@ def test_crowded_cores_and_distant_nodes_cost_time() -> None:
 
     near = seconds(default_model())
     assert seconds(default_model(cores_per_node=2)) == pytest.approx(4 * near)
-    assert seconds(default_model(ranks_per_node=4)) > near
+    assert seconds(default_model(parse_layout("2x4", 8))) > near
 
 
 def test_bandwidths_are_those_of_nccl_tests() -> None:
@@ -169,11 +174,38 @@ def test_an_algorithm_brings_the_memory_that_it_needs() -> None:
         plan("all_reduce", ranks=4, algorithm="staged", memory="none")
 
 
-def test_nodes_are_told_to_what_spans_them() -> None:
-    made = plan("all_reduce", ranks=8, count=1 << 18, model=default_model(ranks_per_node=4))
+@pytest.mark.parametrize("layout", ["2x4", "3+5"])
+@pytest.mark.parametrize(
+    "collective", ["all_reduce", "reduce_scatter", "all_gather", "gather", "scatter", "all_to_all"]
+)
+def test_what_spans_nodes_is_chosen_where_there_are_several(collective: str, layout: str) -> None:
+    nodes = parse_layout(layout, 8)
+    made = plan(collective, ranks=8, count=1 << 11, root=7, model=default_model(nodes))
     assert made.algorithm == "hierarchical"
-    assert made.requests[0].nodes == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert made.requests[0].nodes == nodes
     assert made.failure is None
+
+
+def test_uneven_nodes_are_priced_as_they_are() -> None:
+    """Between nodes a message takes 16 s, inside 1 s, and twice as long where cores are shared."""
+    far, near = Link(alpha=16), Link(alpha=1)
+
+    def seconds(layout: str, cores: int = 0) -> float:
+        nodes = parse_layout(layout, 3)
+        model = CostModel(intra_node=near, inter_node=far, nodes=nodes, cores_per_node=cores)
+        chain = plan("broadcast", ranks=3, count=1, algorithm="chain", memory="none", model=model)
+        return chain.price.seconds
+
+    assert [seconds(layout) for layout in ("1x3", "1+2", "2+1", "3x1")] == [2, 17, 17, 32]
+    assert [seconds(layout, cores=1) for layout in ("1x3", "1+2", "2+1", "3x1")] == [6, 34, 34, 32]
+
+
+def test_a_model_of_other_ranks_is_refused() -> None:
+    model = default_model([0, 0, 1])
+    with pytest.raises(ValueError, match=r"'model' is .*its nodes must be those of 4 ranks"):
+        plan("barrier", ranks=4, model=model)
+    with pytest.raises(ValueError, match="has 3 ranks on its nodes, the call 2"):
+        _core.price(plan("barrier", ranks=2).schedules, 1, model)
 
 
 def test_ranks_of_a_core_take_turns() -> None:
@@ -199,11 +231,11 @@ def test_waiting_among_crowded_ranks_costs_more() -> None:
 
 def test_measured_times_stand_beside_the_predicted() -> None:
     made = plan("all_reduce", ranks=2, count=16, model=default_model(cores_per_node=2))
-    one = Measured(2, 0, 2, "all_reduce", "float32", 16, "plain", "one_shot", 0, 3e-6)
+    one = Measured(2, [], 2, "all_reduce", "float32", 16, "plain", "one_shot", 0, 3e-6)
     others = [
         replace(one, ranks=4), replace(one, count=32), replace(one, cores_per_node=4),
         replace(one, collective="reduce"), replace(one, dtype="int8"),
-        replace(one, ranks_per_node=1),
+        replace(one, nodes=[0, 1]),
     ]  # fmt: skip
     tuning = Tuning(measured=[replace(other, seconds=1.0) for other in others] + [one])
     found = {candidate.algorithm: candidate.measured for candidate in candidates(made, tuning)}

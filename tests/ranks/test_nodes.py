@@ -19,7 +19,7 @@ def node_of_each_rank(comm: pycoll.Communicator) -> list[int]:
 
 @needs_nodes
 @pytest.mark.skipif(os.environ.get("PYCOLL_CHECK") == "1", reason="it counts the check's bytes too")
-@pytest.mark.parametrize("collective", ["all_reduce", "reduce", "broadcast"])
+@pytest.mark.parametrize("collective", [name for name in _core.COLLECTIVES if name != "barrier"])
 @pytest.mark.parametrize("count", [3, 1000, 100_003])
 def test_bytes_between_nodes_are_those_of_the_price(
     comm: pycoll.Communicator, collective: str, count: int
@@ -36,16 +36,17 @@ def test_bytes_between_nodes_are_those_of_the_price(
                 size=comm.size,
                 count=count,
                 chunk=chunk_bytes // 4,
-                in_place=True,
                 nodes=nodes,
             ),
         )
         for rank in range(comm.size)
     ]
     price = _core.price(schedules, 4, _core.CostModel())
-    array = np.ones(count, np.float32)
+    takes_blocks = collective in ("reduce_scatter", "scatter", "all_to_all")
+    array = np.ones((comm.size, count) if takes_blocks else count, np.float32)
+    arrays = [array, np.empty(count, np.float32)] if collective == "scatter" else [array]
     before = comm.sent_bytes
-    getattr(comm, collective)(array, algorithm="hierarchical")
+    getattr(comm, collective)(*arrays, algorithm="hierarchical")
     sent = np.array([comm.sent_bytes - before])
     assert comm.all_reduce(sent)[0] == price.total_bytes
     if comm.node_count == 1:

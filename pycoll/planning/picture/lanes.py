@@ -45,8 +45,8 @@ def draw_lanes(svg: Svg, scene: Scene, layout: Layout) -> None:
 
 
 def _role(plan: Plan, rank: int) -> str:
-    per_node = plan.model.ranks_per_node
-    node = [f"node {rank // per_node}"] if 0 < per_node < plan.ranks else []
+    nodes = plan.requests[rank].nodes
+    node = [f"node {nodes[rank]}"] if nodes else []
     root = ["root"] if plan.collective in ROOTED and rank == plan.root else []
     return ", ".join(root + node)
 

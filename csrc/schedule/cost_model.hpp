@@ -1,0 +1,29 @@
+#pragma once
+
+#include <vector>
+
+namespace pycoll {
+
+/// Hockney's alpha-beta model of a link, extended by gamma for folding (Thakur, Rabenseifner and
+/// Gropp 2005, section 3).
+struct Link {
+    double alpha = 0;  ///< seconds per message
+    double beta = 0;   ///< seconds per byte
+};
+
+struct CostModel {
+    Link intra_node;
+    Link inter_node;
+    double gamma = 0;   ///< seconds per byte folded
+    double copy = 0;    ///< seconds per byte copied locally
+    double signal = 0;  ///< seconds from a signal to the end of the wait for it
+    /// Seconds more where ranks outnumber the cores, for each rank of a core: whoever waits for a
+    /// signal sleeps, or goes on only when others have had their turn.
+    double wake = 0;
+    /// The number of each rank's node; empty: all ranks share one node.
+    std::vector<int> nodes = {};
+    /// Cores per node; ranks that outnumber them take turns. 0: one core each.
+    int cores_per_node = 0;
+};
+
+}  // namespace pycoll
