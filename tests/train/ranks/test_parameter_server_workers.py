@@ -55,11 +55,11 @@ def test_how_far_workers_get_while_a_straggler_stands_still(
     begun = np.full(STEPS, np.inf)
 
     def after_forward(step: int) -> None:
-        if comm.rank == FAST and step == 1 + ahead:
-            signals.send(np.zeros(1), STRAGGLER)
         if comm.rank == STRAGGLER and step == 1:
             signals.recv(np.zeros(1), FAST)
         begun[step] = time.monotonic()
+        if comm.rank == FAST and step == 1 + ahead:
+            signals.send(np.zeros(1), STRAGGLER)
 
     model = small_gpt()
     ps = server_of(model, consistency)
