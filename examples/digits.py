@@ -16,14 +16,14 @@ import numpy as np
 
 import pycoll
 from pycoll.train import (
-    GELU,
+    MLP,
     SGD,
     CrossEntropy,
     DataParallel,
     Initializer,
     Layer,
-    Linear,
     LocalSGD,
+    MLPConfig,
     RankedParser,
     RefusedError,
     abort_job_on_error,
@@ -35,27 +35,8 @@ from pycoll.train.ps import ASP, BSP, SSP, EightBit, ParameterServer, ServerRepo
 BATCH = 64  # of all ranks that compute together
 LEARNING_RATE = 0.5
 CONSISTENCY = {"bsp": BSP(), "asp": ASP(), "ssp": SSP(4)}
+SHAPE = MLPConfig((64, 64, 10))  # pixels, hidden, digits
 COMPRESSION = {"none": None, "top-k": TopK(0.05), "8-bit": EightBit()}
-
-
-class Classifier(Layer):
-    """Map 64 pixels to the scores of the ten digits."""
-
-    def __init__(self, init: Initializer) -> None:
-        self.layers = [Linear(init, 64, 64), GELU(init), Linear(init, 64, 10)]
-
-    def forward(self, x: Any) -> tuple[Any, Any]:
-        """Return the scores, and what each layer saved."""
-        saved = []
-        for layer in self.layers:
-            x, saved_layer = layer.forward(x)
-            saved.append(saved_layer)
-        return x, saved
-
-    def backward(self, saved: Any, dy: Any) -> None:
-        """Write the gradients, from the last layer to the first."""
-        for layer, saved_layer in zip(self.layers[::-1], saved[::-1], strict=True):
-            dy = layer.backward(saved_layer, dy)
 
 
 @dataclass
@@ -139,7 +120,7 @@ def main() -> None:
     parser.add_argument("--servers", type=int, default=1, help="ranks that are servers")
     parser.add_argument("--compression", choices=COMPRESSION, default="none", help="of pushes")
     chosen = parser.parse_args()
-    job = Job(comm, Classifier(Initializer(seed=0)), chosen.steps, max(chosen.straggler, 1))
+    job = Job(comm, MLP(SHAPE, Initializer(seed=0)), chosen.steps, max(chosen.straggler, 1))
     with abort_job_on_error(comm):
         if chosen.mode == "data-parallel":
             with_data_parallel(job)

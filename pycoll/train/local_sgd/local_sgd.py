@@ -148,9 +148,9 @@ class _Group:
     """
 
     def __init__(self, comm: Communicator, members: list[Named]) -> None:
-        self._targets = [member.data for _, member in members]
-        total = sum(target.size for target in self._targets)
-        dtype = self._targets[0].dtype
+        self._members = [member for _, member in members]
+        total = sum(member.data.size for member in self._members)
+        dtype = self._members[0].data.dtype
         self.parameter = Parameter(np.empty(total, dtype), comm.empty(total, dtype))
         self._take(self.parameter.data)
         comm.broadcast(self.parameter.data, root=0)
@@ -165,13 +165,14 @@ class _Group:
     def give_out(self) -> None:
         """Put the agreed values into the model."""
         start = 0
-        for target in self._targets:
+        for member in self._members:
+            target = member.data
             part = self.parameter.data[start : start + target.size].reshape(target.shape)
             target[...] = array_module_of(target).asarray(part)
             start += target.size
 
     def _take(self, out: Array) -> None:
-        np.concatenate([as_numpy(target).reshape(-1) for target in self._targets], out=out)
+        np.concatenate([as_numpy(member.data).reshape(-1) for member in self._members], out=out)
 
 
 def _by_dtype(parameters: list[Named]) -> list[list[Named]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +84,11 @@ class BucketExchange:
             for part, answer in zip(self._parts, self._answers, strict=True)
         ]
 
+    def before_reads(self, wait: Callable[[], None]) -> None:
+        """Call ``wait`` when any of the parameters is read first."""
+        for _, parameter in self.bucket.members:
+            parameter.on_read = wait
+
     def pull(self) -> None:
         """Wait for the answers, and put the parameters into their places.
 
@@ -92,6 +97,8 @@ class BucketExchange:
         RankLostError
             When a server has other news.
         """
+        for _, parameter in self.bucket.members:
+            parameter.on_read = None
         for part, pull in zip(self._parts, self._pulls, strict=True):
             values = open_answer(pull.wait(), part.dtype)
             for piece in part.pieces:

@@ -13,7 +13,6 @@ from pycoll import CollectiveError
 from pycoll.train.array_module import Array, array_module_of, as_numpy
 from pycoll.train.data_parallel.bucket import fill_buckets
 from pycoll.train.layers.layer import Layer
-from pycoll.train.ps.before_forward import before_forward
 from pycoll.train.ps.compression import Compression
 from pycoll.train.ps.consistency import BSP, Consistency
 from pycoll.train.ps.kept_part import KeptPart, MakeOptimizer
@@ -90,7 +89,6 @@ class ParameterServer:
         bucket_bytes: int = MEBIBYTE,
         patience: float | None = None,
     ) -> None:
-        self._model = model
         self._consistency = BSP() if consistency is None else consistency
         self._compression = compression
         self._patience = comm.timeout / 2 if patience is None else patience
@@ -160,8 +158,7 @@ class ParameterServer:
         worker = Worker(self._comm, self.servers, self._buckets, self._compression)
         with self._keeping_failed():
             try:
-                with before_forward(self._model, worker.pull_for):
-                    yield worker
+                yield worker
                 worker.pull_final()
             except BaseException as error:
                 lost = error.rank if isinstance(error, RankLostError) else self._comm.rank

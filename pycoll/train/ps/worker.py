@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pycoll.train.data_parallel.bucket import Bucket
-from pycoll.train.layers.parameter import GradientError, Parameter
+from pycoll.train.layers.parameter import GradientError
 from pycoll.train.ps.bucket_exchange import BucketExchange
 from pycoll.train.ps.compression import Compression
 from pycoll.train.ps.protocol import NOTICE_TAG, Notice, new_notice
@@ -22,7 +23,7 @@ class Worker:
 
     The gradients of a bucket are pushed as soon as they are complete, while the backward pass
     goes on. Its parameters are pulled in the background, and waited for when the next forward
-    pass comes to the layer that uses them.
+    pass reads one of them.
 
     Attributes
     ----------
@@ -47,10 +48,8 @@ class Worker:
         ]
         self.steps = 0
         self.blocked_seconds = 0.0
-        self._exchange_of: dict[int, BucketExchange] = {}
         for exchange in self._exchanges:
             for _, parameter in exchange.bucket.members:
-                self._exchange_of[id(parameter)] = exchange
                 parameter.on_complete = exchange.push_if_complete
 
     @contextmanager
@@ -66,38 +65,33 @@ class Worker:
         ------
         GradientError
             When a parameter got no gradient, or not from all passes: it is named.
-        RuntimeError
-            When a parameter was not pulled yet: some layer uses it without its ``forward`` being
-            called. Call `pull` before the forward pass then.
         RankLostError
             When another rank was lost.
         """
-        self._require_pulled()
+        self.pull()
         for exchange in self._exchanges:
             exchange.begin(passes)
         self.notify(Notice.STEP)
         yield
         self._require_all_gradients()
+        # Only now: the backward pass has read the parameters that its gradients are of.
+        for exchange in self._exchanges:
+            exchange.before_reads(partial(self._pull, exchange))
         self.steps += 1
 
     def stop(self) -> None:
-        """Let later backward passes be none of its business."""
+        """Let what is done with the model from now on be none of its business."""
         for exchange in self._exchanges:
             for _, parameter in exchange.bucket.members:
-                parameter.on_complete = None
+                parameter.on_complete = parameter.on_read = None
 
     def pull(self) -> None:
         """Wait until all parameters are as this worker's next step shall see them.
 
-        Only needed before the model is used by other means than its layers' ``forward``.
+        Reading `Parameter.data` waits by itself. This is for those who have kept an array.
         """
         for exchange in reversed(self._exchanges):
             self._pull(exchange)
-
-    def pull_for(self, parameters: list[Parameter]) -> None:
-        """Wait for these parameters: a layer is about to use them."""
-        for parameter in parameters:
-            self._pull(self._exchange_of[id(parameter)])
 
     def pull_final(self) -> None:
         """Say that this worker has finished; wait for the parameters that all workers leave."""
@@ -119,19 +113,6 @@ class Worker:
         started = perf_counter()
         exchange.pull()
         self.blocked_seconds += perf_counter() - started
-
-    def _require_pulled(self) -> None:
-        names = [
-            name
-            for exchange in self._exchanges
-            if exchange.pulling
-            for name, _ in exchange.bucket.members
-        ]
-        if names:
-            raise RuntimeError(
-                f"rank {self._comm.rank}: the forward pass called no layer that owns "
-                f"{', '.join(names)}; call pull() before it"
-            )
 
     def _require_all_gradients(self) -> None:
         missing = [

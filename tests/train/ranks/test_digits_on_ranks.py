@@ -10,10 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "examples"))
 
-from digits import Classifier, Job, with_data_parallel, with_local_sgd, with_parameter_server
+from digits import SHAPE, Job, with_data_parallel, with_local_sgd, with_parameter_server
 
 import pycoll
-from pycoll.train import Initializer
+from pycoll.train import MLP, Initializer
 from pycoll.train.ps import ASP, BSP, SSP, EightBit, TopK
 
 comm = pycoll.world()
@@ -33,7 +33,7 @@ if comm.size != 4:
     ],
 )
 def test_unseen_digits_are_known(options: Any) -> None:
-    job = Job(comm, Classifier(Initializer(seed=0)), steps=400, straggler=5)
+    job = Job(comm, MLP(SHAPE, Initializer(seed=0)), steps=400, straggler=5)
     if options == "local":
         with_local_sgd(job)
     elif options is None:

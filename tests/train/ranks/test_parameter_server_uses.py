@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from small_parameter_server import (
@@ -14,7 +12,7 @@ from small_parameter_server import (
     small_gpt,
 )
 
-from pycoll.train import GradientError, Initializer, Layer, Linear
+from pycoll.train import GradientError
 from pycoll.train.ps import (
     ASP,
     BSP,
@@ -25,40 +23,25 @@ if comm.size != 2:
     pytest.skip("runs on 2 ranks", allow_module_level=True)
 
 
-class Sneaky(Layer):
-    """Uses the weight of a layer whose ``forward`` it never calls."""
-
-    def __init__(self) -> None:
-        self.inner = Linear(Initializer(0), 2, 2, bias=False)
-
-    def forward(self, x: Any) -> tuple[Any, Any]:
-        return x @ self.inner.weight.data, x
-
-    def backward(self, saved: Any, dy: Any) -> None:
-        self.inner.backward(saved, dy)
-
-
-@pytest.mark.parametrize("pulls", [False, True])
-def test_parameters_that_are_used_without_forward_must_be_pulled(pulls: bool) -> None:
-    model = Sneaky()
-    ps = server_of(model, BSP())
-
-    def two_steps() -> None:
-        with ps.working() as worker:
-            for _ in range(2):
-                if pulls:
-                    worker.pull()
-                y, saved = model.forward(np.ones((1, 2), np.float32))
-                with worker.pushing():
-                    model.backward(saved, y)
-
-    run = ps.serve if ps.is_server else two_steps
-    if pulls:
-        run()
-    else:
-        text = "rank 0 .* failed" if ps.is_server else "that owns inner.weight; call pull"
-        with pytest.raises(RuntimeError, match=text):
-            run()
+def test_whoever_reads_parameters_between_steps_sees_the_servers() -> None:
+    """Also by an array that it has kept, after `pull`."""
+    model = TwoLayers(nothing)
+    ps = server_of(model, BSP(), learning_rate=1)
+    if ps.is_server:
+        ps.serve()
+        return
+    first = model.first.weight.data.copy()
+    kept = model.second.weight.data
+    second = kept.copy()
+    with ps.working() as worker:
+        for step in (1, 2, 3):
+            with worker.pushing():
+                model.backward("second", 1.0)
+            np.testing.assert_allclose(model.first.weight.data, first - step, atol=1e-6)
+            worker.pull()
+            np.testing.assert_allclose(kept, second - step, atol=1e-6)
+    model.clear_gradients()
+    model.backward("second", 1.0)  # is pushed to nobody
 
 
 def test_a_missing_gradient_is_named() -> None:
