@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1 << 20
 
-# Communicators of runs that failed, for ever: messages may be under way that nobody will receive,
-# and MPI takes the context of a communicator that is freed for the next one, which then would.
-_failed: list[Communicator] = []
+# Communicators of runs that may not have ended well, for ever: messages may be under way that
+# nobody will receive, and MPI gives the context of a communicator that is freed to the next one,
+# which then would. (Open MPI 5 aborted in the next split.)
+_unfinished: set[Communicator] = set()
 
 
 class ParameterServer:
@@ -118,6 +119,7 @@ class ParameterServer:
                     for part in parts_of(members.members, servers)
                     if part.server == number
                 ]
+        _unfinished.add(self._comm)
 
     def serve(self, on_release: Callable[[Release], None] | None = None) -> ServerReport:
         """Keep the parameters until all workers have finished. On servers only.
@@ -137,7 +139,7 @@ class ParameterServer:
         server = Server(
             self._comm, self.workers, self._parts, self._compression, self._patience, on_release
         )
-        with self._keeping_failed():
+        with self._running():
             return server.run()
 
     @contextmanager
@@ -156,7 +158,7 @@ class ParameterServer:
         if self.is_server:
             raise RuntimeError(f"rank {self._comm.rank} is a server; call serve() there")
         worker = Worker(self._comm, self.servers, self._buckets, self._compression)
-        with self._keeping_failed():
+        with self._running():
             try:
                 yield worker
                 worker.pull_final()
@@ -169,12 +171,10 @@ class ParameterServer:
                 worker.stop()
 
     @contextmanager
-    def _keeping_failed(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            _failed.append(self._comm)
-            raise
+    def _running(self) -> Iterator[None]:
+        _unfinished.add(self._comm)
+        yield
+        _unfinished.discard(self._comm)
 
 
 def _constant(learning_rate: float) -> Callable[[int], float]:
