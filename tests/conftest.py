@@ -17,6 +17,13 @@ os.environ["PYCOLL_TUNING"] = "off"
 collect_ignore_glob = [] if "PYCOLL_UNDER_MPIRUN" in os.environ else ["*ranks/*"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those that start ranks: `-m mpirun` is what there is to see with another MPI."""
+    for item in items:
+        if "mpirun" in getattr(item, "fixturenames", ()):
+            item.add_marker("mpirun")
+
+
 @pytest.fixture
 def mpirun() -> Mpirun:
     return run_under_mpirun

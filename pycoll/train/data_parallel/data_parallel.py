@@ -184,6 +184,16 @@ class DataParallel:
         return sum(exchange.blocked_seconds for exchange in self._exchanges)
 
     @property
+    def hidden_share(self) -> float | None:
+        """How much of the gradients, in bytes, was reduced before the backward pass had ended.
+
+        On this rank, since the object was made; None before the first reduction.
+        """
+        reduced = sum(e.reductions * e.bucket.flat.nbytes for e in self._exchanges)
+        hidden = sum(e.hidden_reductions * e.bucket.flat.nbytes for e in self._exchanges)
+        return hidden / reduced if reduced else None
+
+    @property
     def counted(self) -> list[Named]:
         """Those of ``parameters`` that this rank counts where all ranks count each element once.
 

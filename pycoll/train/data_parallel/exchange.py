@@ -38,6 +38,8 @@ class Exchange:
         What the optimizer of this rank is to step on.
     blocked_seconds : float
         Time spent waiting for other ranks since the object was made, in seconds.
+    reductions, hidden_reductions : int
+        How often gradients were reduced, and how often they were before anybody waited for them.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Exchange:
         self.bucket = bucket
         self.trained: list[Named] = bucket.members
         self.blocked_seconds = 0.0
+        self.reductions = self.hidden_reductions = 0
         self._comm = comm
         self._sharded = sharded
         self._gradients = Wire(comm, bucket.flat, dtype)
@@ -87,6 +90,8 @@ class Exchange:
         """Wait until the gradients of ``trained`` are the sums."""
         if self._reduction is not None:
             work, self._reduction = self._reduction, None
+            self.reductions += 1
+            self.hidden_reductions += work.test()
             self._wait(work)
             self._gradients.store(self._own)
 

@@ -1,0 +1,1 @@
+"""Compares training with pycoll with PyTorch's DistributedDataParallel over Gloo."""
