@@ -32,7 +32,8 @@ def test_every_mode_makes_the_same_losses(mpirun: Mpirun, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "results.json").read_text())
     assert {result["mode"] for result in results} == {"dp", "zero", "tp", "pp", "hybrid"}
-    rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")]
+    table = (tmp_path / "table.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == 3
     assert "-" not in rows[2].split("|")[2:9]
 
