@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from pycoll.inspection import as_text, inspect_installation
@@ -59,21 +60,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "this MPI. Start it as your programs: mpirun -n N python -m pycoll tune.",
     )
     tune.set_defaults(run=lambda options: _tune(tune, options))
-    try:
-        from pycoll.planning import command as planning
-        from pycoll.train.pipeline_parallel import command as pipelines
-        from pycoll.tuning import command as tuning
-    except (ImportError, RuntimeError):
-        # `info` says what is wrong; mpi4py raises RuntimeError when it finds no MPI library.
-        pass
-    else:
-        planning.add_arguments(plan)
-        tuning.add_arguments(tune)
-        pipelines.add_arguments(pipeline)
+    given = sys.argv[1:] if arguments is None else arguments
+    for name, command in (("plan", plan), ("pipeline", pipeline), ("tune", tune)):
+        if name in given[:1]:
+            _declare(name, command)
 
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     code: int = options.run(options)
     return code
+
+
+#: What else a command needs is imported for that command only: each works without the packages of
+#: the others.
+COMMANDS = {
+    "plan": "pycoll.planning.command",
+    "pipeline": "pycoll.train.pipeline_parallel.command",
+    "tune": "pycoll.tuning.command",
+}
+
+
+def _declare(name: str, parser: Parser) -> None:
+    """Declare the arguments of a command, or leave with what keeps it from working."""
+    try:
+        module = import_module(COMMANDS[name])
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "pycoll":
+            raise
+        parser.error(f"there is no package '{error.name}': pip install 'pycoll[train]'")
+    module.add_arguments(parser)
 
 
 def _info(options: argparse.Namespace) -> int:

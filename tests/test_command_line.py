@@ -268,3 +268,28 @@ def test_info_works_without_a_native_core(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert "PROBLEM: pycoll has no native core here" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("plan all_reduce --bytes 64", 0, ""),
+        ("tune --wrong", 2, "python -m pycoll: unrecognized arguments: --wrong"),
+        ("pipeline", 2, "python -m pycoll pipeline: there is no package 'threadpoolctl': pip "),
+    ],
+)
+def test_what_needs_no_trainer_works_without_its_packages(
+    command: str, code: int, says: str
+) -> None:
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['threadpoolctl', 'safetensors', 'tqdm', "
+        "'matplotlib'])); from pycoll.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command.split()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr[: len(says)]) == (code, says), done.stderr
