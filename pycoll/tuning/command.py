@@ -73,8 +73,7 @@ def _is_busy() -> bool:
 
 def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file.Tuning:
     node_of: list[int] = comm._mpi.allgather(comm.node)
-    # A rank that is alone on its node does not know what the others do.
-    shares: bool = comm._mpi.bcast(comm.transport.startswith("shared memory"))
+    shares = _share_memory(comm)
     tasks = _cost_tasks(comm, topology, node_of, shares=shares)
     points = list(grid.points(topology.nodes, comm.size)) if with_grid else []
     reach = ("stages" if topology.nodes else "arrays") if shares else "messages"
@@ -102,6 +101,14 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
     return file.Tuning(_machine(comm, topology), costs, measured)
 
 
+def _share_memory(comm: Communicator) -> bool:
+    """Return whether ranks do, wherever several are on a node. A lone rank cannot tell."""
+    here = comm.transport.startswith("shared memory")
+    somewhere: bool = comm._mpi.allreduce(here, op=MPI.LOR)
+    everywhere: bool = comm._mpi.allreduce(here or comm.local_size == 1, op=MPI.LAND)
+    return somewhere and everywhere
+
+
 Task = Callable[[], dict[str, float]]
 
 
@@ -109,7 +116,8 @@ def _cost_tasks(
     comm: Communicator, topology: Topology, node_of: list[int], *, shares: bool
 ) -> list[tuple[str, Task]]:
     """Return what can be measured with these ranks, the same on all."""
-    neighbours = [rank for rank, node in enumerate(node_of) if node == node_of[0]]
+    largest = max(node_of, key=node_of.count)
+    neighbours = [rank for rank, node in enumerate(node_of) if node == largest]
     pairs = {}
     if len(neighbours) > 1:
         pairs["intra"] = (neighbours[0], neighbours[1])
