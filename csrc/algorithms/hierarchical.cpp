@@ -72,9 +72,13 @@ Request between(const Request& request, const Carriers& nodes, Collective collec
             .in_place = true};
 }
 
-/// A share that is folded in few messages, or in many that keep all nodes busy.
+/// A share that is folded in few messages, or in many that are short enough to be under way at
+/// once.
 std::string_view between_nodes(const Request& request) {
-    return request.count < few_elements ? "recursive_doubling" : "ring";
+    if (request.count < few_elements) return "recursive_doubling";
+    // A ring's messages are 1/n of the share: with many nodes they come to cost as many latencies.
+    const std::uint64_t message = request.count / static_cast<std::uint64_t>(request.size);
+    return message < few_elements ? "rabenseifner" : "ring";
 }
 
 Slice whole(Buffer buffer, std::uint64_t count) { return {buffer, 0, count}; }

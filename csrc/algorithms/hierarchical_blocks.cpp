@@ -131,7 +131,8 @@ BlockAt scratch_for(ScheduleBuilder& builder, const Rows& rows) {
 
 /// Few messages for short blocks, each straight to where it is wanted for long ones.
 std::string_view row_algorithm(const Request& row) {
-    const bool is_short = row.blocks().total() < few_elements;
+    const auto nodes = static_cast<std::uint64_t>(row.size);
+    const bool is_short = row.blocks().total() / nodes < few_elements;
     switch (row.collective) {
         case Collective::all_gather:
             return is_short ? "bruck" : "ring";

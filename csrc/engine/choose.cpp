@@ -165,8 +165,9 @@ std::uint64_t rounded_up(std::uint64_t total, std::uint64_t parts) {
 std::string_view rule_of_thumb(const Request& shared, std::uint64_t bytes, Reach reach) {
     constexpr std::uint64_t is_long_for_slots = 16 << 10;
     const Collective collective = shared.collective;
-    if (!shared.nodes.empty()) return "hierarchical";
-    if (reach != Reach::messages) {
+    if (!shared.nodes.empty()) {
+        if (Nodes(shared).most() > 1) return "hierarchical";
+    } else if (reach != Reach::messages) {
         if (bytes < is_long_for_slots || collective == Collective::barrier) return "one_shot";
         return reach == Reach::arrays ? "direct" : "staged";
     }

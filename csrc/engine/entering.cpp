@@ -132,7 +132,7 @@ std::string Communicator::missing_ranks(const Entry& entry) const {
     };
     if (entry.stage == Entry::Stage::checking) {
         for (const int rank : entry.execution->silent_peers()) add(rank, last_shown_);
-    } else if (neighbours_) {
+    } else if (neighbours_ && entry.stage != Entry::Stage::comparing) {
         const SharedNode& node = neighbours_->node();
         for (int local = 0; local < node.size(); ++local) {
             const auto seen = node.last_seen(local);

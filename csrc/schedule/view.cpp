@@ -1,6 +1,8 @@
 #include "schedule/view.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 namespace pycoll {
 
@@ -21,8 +23,14 @@ void View::add(const Slice& slice) {
 }
 
 std::vector<Slice> View::part(std::uint64_t skip, std::uint64_t length) const {
+    if (length == 0) return {};
+    if (skip > count() || length > count() - skip) {
+        throw std::logic_error("a view of " + std::to_string(count()) + " elements has no " +
+                               std::to_string(length) + " behind the first " +
+                               std::to_string(skip));
+    }
     std::vector<Slice> found;
-    const std::uint64_t end = std::min(skip + length, count());
+    const std::uint64_t end = skip + length;
     auto piece =
         static_cast<std::size_t>(std::ranges::upper_bound(offsets_, skip) - offsets_.begin() - 1);
     for (std::uint64_t at = skip; at < end; ++piece) {

@@ -17,7 +17,7 @@ public:
     /// Appends a piece.
     void add(const Slice& slice);
     [[nodiscard]] std::uint64_t count() const { return offsets_.back(); }
-    /// The pieces of `length` elements from `skip` on; none if there is nothing.
+    /// The pieces of `length` elements from `skip` on. Throws std::logic_error if it has fewer.
     [[nodiscard]] std::vector<Slice> part(std::uint64_t skip, std::uint64_t length) const;
 
 private:

@@ -143,6 +143,16 @@ const Test several_nodes("choose: several nodes go by their layout, however many
         check_equal(candidates(request, 4, far, Reach::stages).front().choice.algorithm->name,
                     "hierarchical");
     }
+
+    // Ranks alone on their nodes have nobody to share with.
+    for (std::size_t rank = 0; rank < request.nodes.size(); ++rank) {
+        request.nodes[rank] = static_cast<int>(rank);
+    }
+    far.nodes = request.nodes;
+    request.collective = Collective::all_reduce;
+    request.count = 1 << 14;
+    check_equal(candidates(request, 4, far, Reach::stages).front().choice.algorithm->name,
+                "rabenseifner");
 });
 
 const Test by_name("choose: an algorithm and a chunk length may be given", [] {

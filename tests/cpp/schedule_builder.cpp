@@ -210,6 +210,8 @@ const Test views("a view is cut where its pieces end, and joins those that follo
     check(view.part(1, 2) == std::vector{first.part(1, 1), second.part(0, 1)}, "the middle");
     check(view.part(2, 5) == std::vector{second}, "the second piece");
     check(view.part(7, 0).empty() && View().part(0, 0).empty(), "nothing");
+    check_throws<std::logic_error>([&] { (void)view.part(5, 3); }, "has no 3 behind the first 5");
+    check_throws<std::logic_error>([&] { (void)View().part(0, 1); }, "of 0 elements");
 });
 
 const Test included("an included schedule works piece by piece, and its messages stay whole", [] {
