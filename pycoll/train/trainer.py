@@ -365,7 +365,9 @@ class Trainer:
         return float(total[0])
 
     def _settings(self) -> dict[str, Any]:
-        return {**asdict(self.settings), "text": self.corpus.fingerprint}
+        settings = {**asdict(self.settings), "text": self.corpus.fingerprint}
+        # JSON has no infinity, and others than Python read manifests, too.
+        return {name: None if value == math.inf else value for name, value in settings.items()}
 
     def _identity(self) -> dict[str, Any]:
         return {
