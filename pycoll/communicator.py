@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,11 +71,12 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
 
     def _start(self, own: MPI.Intracomm, timeout: float, *, crowded: bool = False) -> None:
         """Take over an MPI communicator that nobody else sends on."""
-        with split_by_node(own) as local:
-            topology = find_topology(own, local, crowded=crowded)
-            node = share_node(own, local)
-            all_share = own.allreduce(node is not None, op=MPI.LAND)
-        agreement = agree(own)
+        with _without_collecting():
+            with split_by_node(own) as local:
+                topology = find_topology(own, local, crowded=crowded)
+                node = share_node(own, local)
+                all_share = own.allreduce(node is not None, op=MPI.LAND)
+            agreement = agree(own)
         self._mpi = own
         self._timeout = timeout
         self._core = _core.Communicator(
@@ -241,6 +245,22 @@ def world() -> Communicator:
     if _world is None or _world.closed:
         _world = Communicator(MPI.COMM_WORLD)
     return _world
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Put off Python's cyclic garbage collection.
+
+    mpi4py's calls with Python objects hold a lock while they allocate. Were another communicator
+    collected just there, MPI would call mpi4py back to forget it, which takes that lock again.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _timeout_in_seconds(given: float | None) -> float:

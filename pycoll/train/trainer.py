@@ -32,7 +32,7 @@ from pycoll.train.pipeline_parallel.pipeline import Pipeline
 from pycoll.train.report.trace import span
 from pycoll.train.settings import Settings
 from pycoll.train.tensor_parallel.tensor_group import TensorGroup
-from pycoll.train.verdict import AgreedError, agreed
+from pycoll.train.verdict import AgreedError, agreed, require_same
 
 if TYPE_CHECKING:
     from pycoll import Communicator
@@ -77,7 +77,7 @@ class Trainer:
 
     The course of a run depends on its settings only, not on the number of ranks and what they share
     (up to the rounding of sums), since batches are drawn globally and losses and gradients are
-    global sums.
+    global sums. But with ``local_steps`` the number of copies counts.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ class Trainer:
     Raises
     ------
     RefusedError
-        On all ranks, when one of them cannot use the device, or the model or the batches cannot be
-        shared out so.
+        On all ranks, when one of them cannot use the device, when they differ in corpus, model,
+        settings or parallelism, or when the model or the batches cannot be shared out so.
     """
 
     def __init__(
@@ -123,6 +123,10 @@ class Trainer:
             dtype_of(settings.precision)  # which a rank's installation may lack
             shape = self.parallelism.shape(comm.size)
             _require_work_for_all(settings, shape)
+            text = corpus.fingerprint
+        require_same(
+            comm, {**asdict(settings), **asdict(model), **asdict(self.parallelism), "text": text}
+        )
         self.comm = comm
         self.corpus = corpus
         self.settings = settings
@@ -140,16 +144,8 @@ class Trainer:
         )
         self._validation = consecutive_windows(corpus.validation, model.context)
         named = self.pipeline.named_parameters()
-        self.local: LocalSGD | None = None
         reducing = self.mesh.dp
         if settings.local_steps:
-            self.local = LocalSGD(
-                named,
-                self.mesh.dp,
-                settings.local_steps,
-                outer_learning_rate=settings.outer_learning_rate,
-                outer_momentum=settings.outer_momentum,
-            )
             alone = self.mesh.dp.split(self.mesh.dp.rank)
             assert alone is not None  # only a rank without a color is in no communicator
             reducing = alone
@@ -160,6 +156,16 @@ class Trainer:
             zero=settings.zero,
             precision=settings.precision,
         )
+        self.local: LocalSGD | None = None
+        if settings.local_steps:
+            self.local = LocalSGD(
+                self.parallel.parameters,
+                self.mesh.dp,
+                settings.local_steps,
+                outer_learning_rate=settings.outer_learning_rate,
+                outer_momentum=settings.outer_momentum,
+            )
+            self.parallel.spread()
         self.optimizer = settings.make_optimizer(self.parallel.parameters)
         self.parameters = self._count_parameters()
         self._blocked_seconds = 0.0
@@ -196,8 +202,8 @@ class Trainer:
         learning_rate = self.schedule(self.step)
         with span("optimizer"):
             self.parallel.step(self.optimizer, learning_rate)
-        if self.local is not None:
-            self.local.end_step()
+        if self.local is not None and self.local.end_step():
+            self.parallel.spread()
         self.step += 1
         return StepReport(
             step=self.step,
@@ -224,6 +230,7 @@ class Trainer:
         """Make all copies of the model the same, where they train by themselves. Collective."""
         if self.local is not None:
             self.local.synchronize()
+            self.parallel.spread()
 
     def validate(self) -> float:
         """Return the mean loss over the whole validation text, in nats per token. Collective."""
@@ -293,7 +300,8 @@ class Trainer:
 
         It may come from any number of ranks, and from a run with another ``zero`` or ``precision``.
         With the same settings and number of ranks the run goes on bitwise as if it had not been
-        interrupted: batches depend on seed and step only.
+        interrupted: batches depend on seed and step only. Not so copies that train by themselves:
+        all go on with the state of the first one's optimizer, and without outer momentum.
 
         Parameters
         ----------
@@ -316,6 +324,8 @@ class Trainer:
         held = held_by(parallel.parameters, self.optimizer)
         replicas = None if parallel.sharded else self.mesh.dp
         description = load_checkpoint(self.comm, path, held, self._identity(), replicas)
+        if self.local is not None:
+            self.local.restart()
         parallel.spread()
         self.step = description["step"]
         return changed_settings(description, self._settings())
@@ -355,7 +365,9 @@ class Trainer:
         return float(total[0])
 
     def _settings(self) -> dict[str, Any]:
-        return {**asdict(self.settings), "text": self.corpus.fingerprint}
+        settings = {**asdict(self.settings), "text": self.corpus.fingerprint}
+        # JSON has no infinity, and others than Python read manifests, too.
+        return {name: None if value == math.inf else value for name, value in settings.items()}
 
     def _identity(self) -> dict[str, Any]:
         return {

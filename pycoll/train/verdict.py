@@ -6,7 +6,8 @@ failure: a rank that raises alone leaves the others waiting for it for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,31 @@ def gather_texts(comm: Communicator, text: str) -> list[str]:
         texts.append(joined[start : start + length].decode())
         start += length
     return texts
+
+
+def require_same(comm: Communicator, values: Mapping[str, object]) -> None:
+    """Refuse values that are not the same on all ranks. Collective.
+
+    Parameters
+    ----------
+    values : mapping
+        By the names under which a user knows them; compared by their text (`repr`).
+
+    Raises
+    ------
+    RefusedError
+        On all ranks; it names the first rank that differs from rank 0, and in what.
+    """
+    own = {name: repr(value) for name, value in values.items()}
+    first, *others = map(json.loads, gather_texts(comm, json.dumps(own)))
+    for rank, other in enumerate(others, start=1):
+        differ = sorted(name for name in first | other if first.get(name) != other.get(name))
+        if differ:
+            name = differ[0]
+            raise RefusedError(
+                f"{name!r} is {first.get(name)} on rank 0, but {other.get(name)} on rank {rank}; "
+                "all ranks must pass the same"
+            )
 
 
 def _text_of(error: Exception) -> str:

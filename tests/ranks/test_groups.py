@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
@@ -238,3 +239,22 @@ def test_one_rank_alone() -> None:
     ):
         np.testing.assert_array_equal(result, [0, 1, 2])
     alone.barrier()
+
+
+def test_communicators_may_be_collected_while_another_one_is_made(
+    comm: pycoll.Communicator,
+) -> None:
+    """Wherever in its making Python does so: it takes some hundred allocations."""
+    if comm.size > 2:
+        pytest.skip("it is about each rank by itself")
+    before = gc.get_threshold()
+    try:
+        for allocations in range(1, 120):
+            unreachable: list[object] = [comm.dup()]
+            unreachable.append(unreachable)
+            del unreachable
+            gc.set_threshold(allocations)
+            comm.dup()
+            gc.set_threshold(*before)
+    finally:
+        gc.set_threshold(*before)

@@ -80,6 +80,8 @@ def test_a_description_that_json_cannot_hold_is_refused(
 ) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         writer.save(tmp_path, held(arrays(1)), {"step": 1, "width": np.zeros(1)})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        writer.save(tmp_path, held(arrays(1)), {"step": 1, "width": np.inf})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from itertools import combinations, pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_pipeline import LAYERS, Part
 
+from pycoll.train import GPT, GPTConfig, Initializer, TensorGroup
 from pycoll.train.pipeline_parallel.layer_costs import parameter_costs
 from pycoll.train.pipeline_parallel.shared_parameters import find_peers
 from pycoll.train.pipeline_parallel.split import partition, split_layers
@@ -72,6 +75,24 @@ def test_parameters_are_counted_by_layer() -> None:
     assert sum(costs) == sum(p.data.size for _, p in whole.named_parameters())
     assert costs[:2] == [11 * 8, 6 * 8]
     assert len({*costs[2:-2]}) == 1
+
+
+def test_ranks_of_a_tensor_group_share_out_the_same_layers() -> None:
+    """37 tokens and 42 hidden units make parts of different sizes, by which they would differ."""
+    config = GPTConfig(37, context=32, width=16, heads=2, layers=4, activation="swiglu")
+    layers = len(GPT.layer_names(config))
+    costs, sizes = [], []
+    for rank in range(2):
+        comm: Any = SimpleNamespace(rank=rank, size=2)
+        tensor = TensorGroup(comm)
+
+        def make_part(part: range, tensor: TensorGroup = tensor) -> GPT:
+            return GPT(config, Initializer(0), tensor, part=part)
+
+        costs.append(parameter_costs(make_part, layers))
+        sizes.append(sum(p.data.size for _, p in make_part(range(layers)).named_parameters()))
+    assert sizes[0] > sizes[1]
+    assert costs[0] == costs[1]
 
 
 @pytest.mark.parametrize("tied", [False, True])

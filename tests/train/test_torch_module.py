@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pycoll.train import GradientError, Layer
+import pycoll
+from pycoll.train import DataParallel, GradientError, Layer
 from pycoll.train.adapters.torch_module import TorchModule
 from pycoll.train.optim.sgd import SGD
 
@@ -91,6 +92,32 @@ def test_steps_are_seen_by_the_module_also_after_parameters_have_moved() -> None
         assert np.abs(after - before).max() > 1e-3
         with torch.no_grad():
             np.testing.assert_array_equal(after, module(torch.from_numpy(x)).numpy())
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+def test_the_module_itself_has_the_values_after_a_step(zero: int) -> None:
+    """With ZeRO they lie elsewhere, and are on their way when the step is over."""
+    module = small_module()
+    layer = TorchModule(module)
+    x, dy = operands()
+    parallel = DataParallel(layer, pycoll.world(), zero=zero)
+    optimizer = SGD(parallel.parameters)
+
+    def step() -> None:
+        _, saved = layer.forward(x)
+        with parallel.reducing():
+            layer.backward(saved, dy)
+        parallel.step(optimizer, 0.1)
+
+    step()
+    saved_values = {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+    for name, parameter in layer.named_parameters():
+        assert parameter.on_read is None
+        np.testing.assert_array_equal(saved_values[name], parameter.data)
+    step()
+    with torch.no_grad():
+        y = module(torch.from_numpy(x)).numpy()
+    np.testing.assert_array_equal(y, layer.forward(x)[0])
 
 
 def test_it_is_a_part_of_larger_models() -> None:

@@ -89,6 +89,26 @@ def test_a_resumed_run_goes_on_bitwise(tmp_path: Path, optimizer: str, tied: boo
     require_same_state(state(resumed), state(through))
 
 
+@pytest.mark.parametrize("precision", ["full", "bfloat16"])
+def test_a_resumed_run_of_local_rounds_goes_on_bitwise(tmp_path: Path, precision: str) -> None:
+    """Of one copy, which has no other optimizer; plain averaging leaves its rounds as they are."""
+    if precision == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    rounds = {"local_steps": 3, "outer_learning_rate": 1.0, "outer_momentum": 0.0}
+    through, stopped, resumed = (
+        small_trainer(pycoll.world(), precision=precision, **rounds) for _ in range(3)
+    )
+    losses = [through.train_step().loss for _ in range(6)]
+    resumed.train_step()
+    for _ in range(3):
+        stopped.train_step()
+    stopped.save(tmp_path)
+    stopped.finish_saving()
+    assert resumed.resume(tmp_path) == []
+    assert [resumed.train_step().loss for _ in range(3)] == losses[3:]
+    require_same_state(state(resumed), state(through))
+
+
 def test_changed_settings_are_named_and_do_not_stop_a_resume(tmp_path: Path) -> None:
     trainer = small_trainer(pycoll.world())
     trainer.save(tmp_path)

@@ -65,10 +65,12 @@ class TorchModule(Layer):
             # Under torch's name, dots and all: named_parameters() then gives the same names.
             vars(self)[name] = parameter
             self._bound.append((parameter, tensor, data))
+        # Whoever uses or saves the module itself gets values that have arrived, too.
+        module.register_forward_pre_hook(lambda *_: self._follow_moved_parameters())
+        module.register_state_dict_pre_hook(lambda *_: self._follow_moved_parameters())
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         """Return the module's output, a copy of it, and the graph."""
-        self._follow_moved_parameters()
         given = self._torch.from_numpy(np.ascontiguousarray(x))
         if given.is_floating_point():
             given = given.detach().requires_grad_()

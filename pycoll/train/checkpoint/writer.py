@@ -68,10 +68,10 @@ class CheckpointWriter:
         RefusedError
             On all ranks, when the checkpoint *before* could not be written, or when the ranks do
             not hold everything. Where it does it all, also when this one could not be written.
-        TypeError
+        TypeError, ValueError
             For a description that JSON cannot hold.
         """
-        json.dumps(description)  # here, where it fails on all ranks
+        json.dumps(description, allow_nan=False)  # here, where it fails on all ranks
         self.wait()
         mine = [
             Entry(one.name, one.array.dtype.name, one.place, _file_of(self._comm.rank))

@@ -26,6 +26,7 @@ class Piece(Parameter):
     ) -> None:
         super().__init__(data, grad, whole.shard)
         self.is_copy = whole.is_copy
+        self.remote_uses = whole.remote_uses
         self.whole = whole
         self.start = start
         self.stop = stop

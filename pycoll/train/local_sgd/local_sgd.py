@@ -20,7 +20,7 @@ from pycoll.train.array_module import Array, array_module_of, as_numpy
 from pycoll.train.layers.layer import Layer
 from pycoll.train.layers.parameter import Parameter
 from pycoll.train.optim.sgd import SGD
-from pycoll.train.verdict import RefusedError, agreed
+from pycoll.train.verdict import agreed, require_same
 
 if TYPE_CHECKING:
     from pycoll import Communicator, Work
@@ -38,6 +38,8 @@ class LocalSGD:
     Parameters
     ----------
     model : Layer or sequence of (str, Parameter)
+        What the rank's own optimizer steps on: where that is `DataParallel.parameters`, those, and
+        `DataParallel.spread` after every round then gives their values to the model.
     comm : Communicator
     every : int
         Steps of a round, H: the same on all ranks.
@@ -57,7 +59,7 @@ class LocalSGD:
     Raises
     ------
     RefusedError
-        On all ranks, for arguments that make no sense, or when ``every`` differs between them.
+        On all ranks, for arguments that make no sense, or that differ between them.
 
     Examples
     --------
@@ -87,12 +89,14 @@ class LocalSGD:
                 raise ValueError(f"outer_learning_rate must be above 0, not {outer_learning_rate}")
             if not 0 <= outer_momentum < 1:
                 raise ValueError(f"outer_momentum must be in [0, 1), not {outer_momentum}")
-        extremes = comm.all_reduce(np.array([every, -every]), op="max")
-        if extremes[0] != -extremes[1]:
-            raise RefusedError(
-                f"'every' is from {-extremes[1]} to {extremes[0]} on different ranks; all must "
-                "pass the same"
-            )
+        require_same(
+            comm,
+            {
+                "every": every,
+                "outer_learning_rate": float(outer_learning_rate),
+                "outer_momentum": float(outer_momentum),
+            },
+        )
         self.comm = comm
         self.every = every
         self.steps = 0
@@ -100,7 +104,7 @@ class LocalSGD:
         self._outer_learning_rate = outer_learning_rate
         self.blocked_seconds = 0.0
         named = list(model) if isinstance(model, Sequence) else model.named_parameters()
-        self._groups = [_Group(comm, members) for members in _by_dtype(named)]
+        self._groups = [_Group(comm, members) for members in _together(named)]
         self._outer = SGD(
             [(str(number), group.parameter) for number, group in enumerate(self._groups)],
             momentum=outer_momentum,
@@ -130,7 +134,7 @@ class LocalSGD:
         if self._since == 0:
             return
         self._since = 0
-        works = [group.start(self.comm) for group in self._groups]
+        works = [group.start() for group in self._groups]
         started = perf_counter()
         for work in works:
             work.wait()
@@ -139,28 +143,45 @@ class LocalSGD:
         for group in self._groups:
             group.give_out()
 
+    def restart(self) -> None:
+        """Begin with rank 0's parameters as they are now, without momentum. Collective.
+
+        To be called after they have been changed otherwise than by training, such as by loading a
+        checkpoint: the outer steps are relative to where a round began.
+        """
+        self._since = 0
+        for group in self._groups:
+            group.begin()
+        for velocity in self._outer.state_dict().values():
+            velocity[...] = 0
+
 
 class _Group:
-    """Parameters of one dtype, side by side, as all ranks had them when the last round ended.
+    """Parameters of one dtype, side by side, as all ranks had them when the round began.
 
     ``parameter`` holds them, and as their gradient the mean of how far the ranks moved down from
     them. Both are in host memory, the gradient in memory that all ranks of a node see.
     """
 
     def __init__(self, comm: Communicator, members: list[Named]) -> None:
+        self._comm = comm
         self._members = [member for _, member in members]
         total = sum(member.data.size for member in self._members)
         dtype = self._members[0].data.dtype
         self.parameter = Parameter(np.empty(total, dtype), comm.empty(total, dtype))
+        self.begin()
+
+    def begin(self) -> None:
+        """Give all ranks what rank 0's model has."""
         self._take(self.parameter.data)
-        comm.broadcast(self.parameter.data, root=0)
+        self._comm.broadcast(self.parameter.data, root=0)
         self.give_out()
 
-    def start(self, comm: Communicator) -> Work[Any]:
+    def start(self) -> Work[Any]:
         """Begin to find the mean of what the ranks moved."""
         self._take(self.parameter.grad)
         np.subtract(self.parameter.data, self.parameter.grad, out=self.parameter.grad)
-        return comm.all_reduce(self.parameter.grad, op="avg", async_op=True)
+        return self._comm.all_reduce(self.parameter.grad, op="avg", async_op=True)
 
     def give_out(self) -> None:
         """Put the agreed values into the model."""
@@ -175,8 +196,13 @@ class _Group:
         np.concatenate([as_numpy(member.data).reshape(-1) for member in self._members], out=out)
 
 
-def _by_dtype(parameters: list[Named]) -> list[list[Named]]:
-    groups: dict[np.dtype[Any], list[Named]] = {}
+def _together(parameters: list[Named]) -> list[list[Named]]:
+    """Return the parameters by dtype, those that another pipeline stage has, too, by themselves.
+
+    All that have a copy of such a one then add it up in the same order, to the same bits.
+    """
+    groups: dict[tuple[np.dtype[Any], str], list[Named]] = {}
     for name, parameter in parameters:
-        groups.setdefault(parameter.data.dtype, []).append((name, parameter))
+        key = parameter.data.dtype, name if parameter.remote_uses else ""
+        groups.setdefault(key, []).append((name, parameter))
     return list(groups.values())

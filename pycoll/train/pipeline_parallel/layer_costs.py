@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,6 +11,7 @@ import numpy as np
 
 from pycoll.train.array_module import Array, array_module_of
 from pycoll.train.layers.layer import Layer
+from pycoll.train.layers.parameter import Parameter
 from pycoll.train.verdict import agreed
 
 if TYPE_CHECKING:
@@ -27,9 +29,12 @@ def parameter_costs(make_part: MakePart, layers: int) -> list[float]:
 
     It is also in proportion to the time of matrix products, but not to that of a token embedding,
     which only looks up. Every layer is made once, one at a time.
+
+    Parameters that a tensor group holds together count as a whole: parts may differ in size, and
+    all ranks of the group must get the same numbers, to have the same layers.
     """
     return [
-        float(sum(parameter.data.size for _, parameter in layer.named_parameters()))
+        float(sum(_whole_size(parameter) for _, parameter in layer.named_parameters()))
         for layer in _each(make_part, layers)
     ]
 
@@ -45,6 +50,9 @@ def measured_costs(
 
     Parameters
     ----------
+    comm : Communicator
+        All ranks that hold parts of the model or copies of them, such as ``mesh.comm``: two ranks
+        that measure do not find the same.
     inputs : Array
         A micro-batch. Only rank 0's counts.
 
@@ -65,6 +73,10 @@ def measured_costs(
 
 def _each(make_part: MakePart, layers: int) -> Iterator[Layer]:
     yield from (make_part(range(index, index + 1)) for index in range(layers))
+
+
+def _whole_size(parameter: Parameter) -> int:
+    return parameter.data.size if parameter.shard is None else math.prod(parameter.shard.shape)
 
 
 def _time(layer: Layer, x: Array) -> tuple[float, Array]:

@@ -19,7 +19,7 @@ from pycoll.train.pipeline_parallel.schedules import stage_steps as new_stage_st
 from pycoll.train.pipeline_parallel.shared_parameters import SharedParameters, find_peers
 from pycoll.train.pipeline_parallel.split import split_layers
 from pycoll.train.pipeline_parallel.stage_run import StageRun
-from pycoll.train.verdict import RefusedError, agreed, gather_texts
+from pycoll.train.verdict import agreed, gather_texts, require_same
 
 if TYPE_CHECKING:
     from pycoll import Communicator
@@ -104,11 +104,15 @@ class Pipeline:
         self.micro_batches = micro_batches
         self.schedule = schedule
         self.chunks = chunks
-        given = "parameters" if costs is None else ", ".join(f"{cost:.4g}" for cost in costs)
-        _require_same(
+        require_same(
             comm,
-            f"{schedule}, {micro_batches} micro-batch(es), {chunks} chunk(s) per stage, {layers} "
-            f"layer(s), costs: {given}",
+            {
+                "schedule": schedule,
+                "micro_batches": micro_batches,
+                "chunks": chunks,
+                "layers": layers,
+                "costs": None if costs is None else list(map(float, costs)),
+            },
         )
         with agreed(comm):
             check_request(schedule, self.stages, micro_batches, chunks)
@@ -207,13 +211,3 @@ class Pipeline:
             targets=[targets[cut] for cut in cuts],
             messages=self._messages,
         )
-
-
-def _require_same(comm: Communicator, wish: str) -> None:
-    wishes = gather_texts(comm, wish)
-    for rank, other in enumerate(wishes):
-        if other != wishes[0]:
-            raise RefusedError(
-                f"all ranks of a pipeline must ask for the same, but rank 0 asks for {wishes[0]}; "
-                f"and rank {rank} for {other}"
-            )

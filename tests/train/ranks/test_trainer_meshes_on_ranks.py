@@ -123,8 +123,12 @@ def test_local_sgd_of_one_step_a_round_is_data_parallelism() -> None:
         assert local.train_step().loss == pytest.approx(plain.train_step().loss, rel=1e-5)
 
 
-def test_copies_that_train_by_themselves_differ_until_they_agree() -> None:
-    trainer = small_trainer(comm, **BASE, local_steps=3)
+@pytest.mark.parametrize("precision", ["full", "bfloat16"])
+def test_copies_that_train_by_themselves_differ_until_they_agree(precision: str) -> None:
+    """In bfloat16 it is the masters that agree: values follow from them."""
+    if precision == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    trainer = small_trainer(comm, **BASE, local_steps=3, precision=precision)
 
     def differ() -> bool:
         own = np.concatenate([p.data.reshape(-1) for _, p in trainer.pipeline.named_parameters()])
@@ -137,6 +141,54 @@ def test_copies_that_train_by_themselves_differ_until_they_agree() -> None:
         found.append(differ())
     trainer.agree()
     assert [*found, differ()] == [True, True, False, True, False]
+
+
+def test_copies_that_train_by_themselves_go_on_from_a_checkpoint(folder: Path) -> None:
+    """Not from where the trainer that resumes was: an outer step of rate 0 stays where it began."""
+    rounds = {"local_steps": 2, "outer_learning_rate": 1e-9}
+    trainer = small_trainer(comm, **BASE, local_steps=2)
+    for _ in range(2):
+        trainer.train_step()
+    trainer.save(folder)
+    trainer.finish_saving()
+    resumed = small_trainer(comm, **BASE | {"seed": 5}, **rounds)
+    for _ in range(3):
+        resumed.train_step()
+    resumed.resume(folder)
+    for _ in range(2):
+        resumed.train_step()
+    for (name, ours), (_, theirs) in zip(
+        resumed.pipeline.named_parameters(), trainer.pipeline.named_parameters(), strict=True
+    ):
+        np.testing.assert_allclose(ours.data, theirs.data, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.skipif(comm.size < 6, reason="two copies add up to the same bits in any order")
+def test_copies_of_a_shared_parameter_agree_to_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a ring, whose order of adding depends on the place."""
+    monkeypatch.setenv("PYCOLL_ALGORITHM", "all_reduce:ring")
+    trainer = small_trainer(comm, **BASE, pp=2, tied=True, micro_batches=2, local_steps=2)
+    for _ in range(4):
+        trainer.train_step()
+    held = dict(trainer.pipeline.named_parameters())["tokens.weight"].data
+    np.testing.assert_array_equal(trainer.mesh.pp.broadcast(held.copy(), root=0), held)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": comm.rank}, "'seed' is 0 on rank 0, but 1 on rank 1; all ranks"),
+        ({"layers": 1 + (comm.rank == 1)}, "'layers' is 1 on rank 0, but 2 on rank 1; all"),
+        ({"recompute": comm.rank == 1}, "'recompute' is False on rank 0, but True on rank 1; all"),
+    ],
+)
+def test_ranks_that_ask_for_different_trainers_are_refused_on_all_ranks(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RefusedError, match=message):
+        small_trainer(comm, **{**BASE, **changes})
 
 
 @pytest.mark.parametrize(
