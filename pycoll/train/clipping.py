@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pycoll.train.array_module import Array, array_module_of
+from pycoll.train.data_parallel.piece import Piece
 from pycoll.train.layers.parameter import Parameter
 from pycoll.train.mesh_shape import Coordinates
 from pycoll.train.verdict import AgreedError
@@ -59,6 +60,8 @@ def clip_gradients(
 
     Raises
     ------
+    ValueError
+        For a ``max_norm`` that is not above 0, or pieces without ``counted``.
     GradientNormError
         On all ranks, where the norm is infinite or no number. Nothing has been scaled then.
     """
@@ -66,6 +69,11 @@ def clip_gradients(
         raise ValueError(f"max_norm must be above 0, not {max_norm}")
     at = mesh.coordinates if mesh else Coordinates(0, 0, 0)
     if counted is None:
+        if any(isinstance(parameter, Piece) for _, parameter in parameters):
+            raise ValueError(
+                "these parameters are pieces of a model's: pass counted=DataParallel.counted, "
+                "which says which of them this rank counts"
+            )
         counted = parameters if at.dp == 0 else ()
     own = squared_norm(p.grad for _, p in counted if counts(p, at.tp))
     norm = global_norm(own, mesh.comm if mesh else None)
@@ -105,6 +113,8 @@ def global_norm(squared: float, comm: Communicator | None = None) -> float:
 
     Raises
     ------
+    ValueError
+        For a ``max_norm`` that is not above 0, or pieces without ``counted``.
     GradientNormError
         On all ranks, where it is infinite or no number.
     """

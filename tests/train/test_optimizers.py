@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from pycoll.train import SGD, AdamW, Optimizer, Parameter, StateError, WarmupCosine
+from pycoll.train import (
+    SGD,
+    AdamW,
+    Optimizer,
+    Parameter,
+    Piece,
+    StateError,
+    WarmupCosine,
+    clip_gradients,
+)
 
 STEPS = 6
 Named = list[tuple[str, Parameter]]
@@ -192,3 +201,15 @@ def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine() -> None:
 def test_a_run_as_short_as_its_warmup(warmup: int, steps: int) -> None:
     schedule = WarmupCosine(peak=1.0, warmup=warmup, steps=steps)
     assert all(0 < schedule(step) <= 1 for step in range(steps + 3))
+
+
+def test_pieces_are_not_stepped_on_without_their_data_parallelism() -> None:
+    """Other ranks, or the model, would never get the new values."""
+    whole = Parameter(np.ones(4, np.float32), np.ones(4, np.float32))
+    piece = Piece(whole, 0, 2, data=whole.data[:2], grad=whole.grad[:2])
+    optimizer = SGD([("weight", piece)])
+    with pytest.raises(RuntimeError, match=r"call DataParallel\.step"):
+        optimizer.step(0.1)
+    assert (whole.data == 1).all()
+    with pytest.raises(ValueError, match=r"pass counted=DataParallel\.counted"):
+        clip_gradients([("weight", piece)], 1.0)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from pycoll.train.array_module import Array
+from pycoll.train.data_parallel.piece import Piece
 from pycoll.train.layers.parameter import Parameter
 from pycoll.train.state import load_state
 
@@ -43,7 +44,19 @@ class Optimizer(ABC):
         """
 
     def step(self, learning_rate: float) -> None:
-        """Update all parameters in place from their gradients."""
+        """Update all parameters in place from their gradients.
+
+        Raises
+        ------
+        RuntimeError
+            For pieces of parameters, whose new values other ranks need, too: `DataParallel.step`
+            sends them.
+        """
+        if any(isinstance(parameter, Piece) for _, parameter in self.parameters):
+            raise RuntimeError(
+                "these parameters are pieces of a model's, whose new values must reach it: call "
+                "DataParallel.step(optimizer, learning_rate) instead of optimizer.step"
+            )
         for _ in self.updates(learning_rate):
             pass
 

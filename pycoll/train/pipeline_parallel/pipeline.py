@@ -130,7 +130,7 @@ class Pipeline:
         names = gather_texts(comm, "\n".join(name for name, _ in parameters))
         with agreed(comm):
             peers = find_peers([text.splitlines() for text in names], self.stage)
-        self._shared = SharedParameters(parameters, peers)
+        self._shared = SharedParameters(parameters, peers, self.stage)
         xp = array_module_of(parameters[0][1].data) if parameters else np
         self._messages = Messages(comm, xp)
 

@@ -57,14 +57,20 @@ class SharedParameters:
         Of this stage.
     peers : dict
         What `find_peers` returned.
+    stage : int
+        Number of this stage.
     """
 
-    def __init__(self, parameters: Sequence[tuple[str, Parameter]], peers: dict[str, int]) -> None:
+    def __init__(
+        self, parameters: Sequence[tuple[str, Parameter]], peers: dict[str, int], stage: int
+    ) -> None:
         self._shared = [
             (name, parameter, peers[name]) for name, parameter in parameters if name in peers
         ]
-        for _, parameter, _ in self._shared:
+        for _, parameter, peer in self._shared:
             parameter.remote_uses = 1
+            # One of the two counts in a norm over all stages.
+            parameter.is_copy = peer < stage
 
     def exchange(self, messages: Messages) -> None:
         """Add the peers' parts of the gradients, after all backward passes of this stage."""
