@@ -291,13 +291,15 @@ void put_best_first(std::vector<Candidate>& sorted) {
     // ranks met to learn that their arrays are plain. Of 64 KiB: 32, 60, 55.
     constexpr double least_gain = 1.5;
     if (sorted.empty() || sorted.front().choice.algorithm->reach != Reach::arrays) return;
-    const auto in_one_shot = std::ranges::find_if(sorted, [](const Candidate& candidate) {
-        const Algorithm& algorithm = *candidate.choice.algorithm;
-        return algorithm.reach == Reach::stages && !algorithm.pipelined;
+    // What plain arrays take after ranks have met.
+    const auto plain = std::ranges::find_if(sorted, [](const Candidate& candidate) {
+        return candidate.choice.algorithm->reach != Reach::arrays;
     });
-    if (in_one_shot == sorted.end()) return;
-    if (in_one_shot->seconds < least_gain * sorted.front().seconds) {
-        std::rotate(sorted.begin(), in_one_shot, in_one_shot + 1);
+    if (plain == sorted.end()) return;
+    const Algorithm& algorithm = *plain->choice.algorithm;
+    const bool in_one_shot = algorithm.reach == Reach::stages && !algorithm.pipelined;
+    if (in_one_shot && plain->seconds < least_gain * sorted.front().seconds) {
+        std::rotate(sorted.begin(), plain, plain + 1);
     }
 }
 

@@ -64,7 +64,7 @@ def _measured(plan: Plan, tuning: Tuning) -> dict[str, float]:
     model = plan.model
     wanted = (
         plan.ranks,
-        model.nodes,
+        plan.requests[0].nodes,
         model.cores_per_node,
         plan.collective,
         plan.dtype,
