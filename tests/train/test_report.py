@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -204,4 +205,23 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path: Path)
     trainer = small_trainer(pycoll.world())
     with pytest.raises(RefusedError, match=r"file(/folder)?: (File exists|Not a directory)"):
         run(trainer, RunOptions(tmp_path / "file" / "folder"))
+    assert trainer.step == 0
+
+
+def test_numbers_for_tensorboard_are_those_of_the_metrics_file(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    run(small_trainer(pycoll.world(), steps=2), RunOptions(tmp_path, tensorboard=True))
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    content = events.read_bytes()
+    for name in ("loss", "learning_rate", "validation_loss"):
+        assert name.encode() in content
+
+
+def test_tensorboard_without_its_package_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    trainer = small_trainer(pycoll.world(), steps=2)
+    with pytest.raises(RefusedError, match="pip install tensorboardX"):
+        run(trainer, RunOptions(tmp_path, tensorboard=True))
     assert trainer.step == 0
