@@ -66,14 +66,19 @@ def work(
     steps: range,
     after_forward: Callable[[int], None] = nothing,
 ) -> None:
-    """Make steps with this worker's share of each batch."""
+    """Make steps with this worker's share of each batch; forward in `pushing`, or before it."""
     mine = shard(SEQUENCES, comm.rank, WORKERS)
+
+    def run_forward(step: int) -> tuple[Any, Any]:
+        done = forward(model, step, mine)
+        after_forward(step)
+        return done
+
     with ps.working() as worker:
         for step in steps:
-            saved, dscores = forward(model, step, mine)
-            after_forward(step)
+            before = run_forward(step) if step % 2 else None
             with worker.pushing():
-                model.backward(saved, dscores)
+                model.backward(*(before or run_forward(step)))
     assert worker.steps == len(steps)
 
 

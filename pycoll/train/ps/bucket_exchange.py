@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class BucketExchange:
     ----------
     pulling : bool
         Whether parameters are expected, or there already, that are not in their places yet.
+    blocked_seconds : float
+        Time spent waiting for them since the object was made, in seconds.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class BucketExchange:
         self._pushes: list[Work[None]] = []
         self._pulls: list[Work[Any]] = []
         self.pulling = False
+        self.blocked_seconds = 0.0
 
     def begin(self, passes: int) -> None:
         """Be ready for gradients: those of the last step have been sent."""
@@ -63,10 +67,8 @@ class BucketExchange:
         for _, parameter in self.bucket.members:
             parameter.clear_gradient(passes)
 
-    def push_if_complete(self) -> None:
-        """Push the gradients when the last of them is complete."""
-        if not self.bucket.complete:
-            return
+    def push(self) -> None:
+        """Push the gradients, which are complete, and expect new parameters for them."""
         self.expect()
         gradients = as_numpy(self.bucket.flat)
         for part, feedback in zip(self._parts, self._feedback, strict=True):
@@ -84,13 +86,13 @@ class BucketExchange:
             for part, answer in zip(self._parts, self._answers, strict=True)
         ]
 
-    def before_reads(self, wait: Callable[[], None]) -> None:
-        """Call ``wait`` when any of the parameters is read first."""
+    def pull_when_read(self) -> None:
+        """Let the first read of any of the parameters pull them all."""
         for _, parameter in self.bucket.members:
-            parameter.on_read = wait
+            parameter.on_read = self.pull
 
     def pull(self) -> None:
-        """Wait for the answers, and put the parameters into their places.
+        """Wait for the answers, if any are expected, and put the parameters into their places.
 
         Raises
         ------
@@ -99,9 +101,13 @@ class BucketExchange:
         """
         for _, parameter in self.bucket.members:
             parameter.on_read = None
+        if not self.pulling:
+            return
+        started = perf_counter()
         for part, pull in zip(self._parts, self._pulls, strict=True):
             values = open_answer(pull.wait(), part.dtype)
             for piece in part.pieces:
                 target = piece.values
                 target[...] = array_module_of(target).asarray(values[piece.inside])
         self.pulling = False
+        self.blocked_seconds += perf_counter() - started

@@ -138,11 +138,9 @@ def _work(
         part = batches.part(step, workers.rank, workers.size)
         pieces = [part.part(n, settings.micro_batches) for n in range(settings.micro_batches)]
         total = 0.0
-        # The first forward pass waits for the parameters, layer by layer: pushing comes after it.
-        forward = model.forward(pieces[0].inputs)
         with worker.pushing(len(pieces)):
-            for number, piece in enumerate(pieces):
-                scores, saved = forward if number == 0 else model.forward(piece.inputs)
+            for piece in pieces:
+                scores, saved = model.forward(piece.inputs)
                 loss, saved_loss = criterion.forward(scores, piece.targets)
                 total += loss
                 model.backward(saved, criterion.backward(saved_loss, weight))

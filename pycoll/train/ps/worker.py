@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pycoll.train.data_parallel.bucket import Bucket
@@ -22,15 +21,13 @@ class Worker:
     """A rank that computes; `ParameterServer.working` makes it.
 
     The gradients of a bucket are pushed as soon as they are complete, while the backward pass
-    goes on. Its parameters are pulled in the background, and waited for when the next forward
-    pass reads one of them.
+    goes on. Its parameters are pulled in the background, and waited for when one of them is read:
+    when the next forward pass comes to the first layer that uses the bucket.
 
     Attributes
     ----------
     steps : int
         How many it has made.
-    blocked_seconds : float
-        Time spent waiting for parameters, in seconds: what was not hidden behind computing.
     """
 
     def __init__(
@@ -47,14 +44,21 @@ class Worker:
             for number, bucket in enumerate(buckets)
         ]
         self.steps = 0
-        self.blocked_seconds = 0.0
+        self._announced = False
         for exchange in self._exchanges:
             for _, parameter in exchange.bucket.members:
-                parameter.on_complete = exchange.push_if_complete
+                parameter.on_complete = partial(self._push_if_complete, exchange)
+
+    @property
+    def blocked_seconds(self) -> float:
+        """Time spent waiting for parameters, in seconds: what was not hidden behind computing."""
+        return sum(exchange.blocked_seconds for exchange in self._exchanges)
 
     @contextmanager
     def pushing(self, passes: int = 1) -> Iterator[None]:
         """Make one step: push the gradients that backward passes inside the block write.
+
+        Forward passes may run in the block or before it.
 
         Parameters
         ----------
@@ -68,19 +72,20 @@ class Worker:
         RankLostError
             When another rank was lost.
         """
-        self.pull()
         for exchange in self._exchanges:
             exchange.begin(passes)
-        self.notify(Notice.STEP)
+        self._announced = False
+        if not any(exchange.pulling for exchange in self._exchanges):
+            self._announce()
         yield
         self._require_all_gradients()
-        # Only now: the backward pass has read the parameters that its gradients are of.
+        # Not when they are expected: the rest of the backward pass needs the values of this step.
         for exchange in self._exchanges:
-            exchange.before_reads(partial(self._pull, exchange))
+            exchange.pull_when_read()
         self.steps += 1
 
     def stop(self) -> None:
-        """Let what is done with the model from now on be none of its business."""
+        """Let what becomes of the parameters be none of its business."""
         for exchange in self._exchanges:
             for _, parameter in exchange.bucket.members:
                 parameter.on_complete = parameter.on_read = None
@@ -88,10 +93,11 @@ class Worker:
     def pull(self) -> None:
         """Wait until all parameters are as this worker's next step shall see them.
 
-        Reading `Parameter.data` waits by itself. This is for those who have kept an array.
+        Reading `Parameter.data` does so for its bucket. This is for values that are read by other
+        means, such as an array kept from before.
         """
         for exchange in reversed(self._exchanges):
-            self._pull(exchange)
+            exchange.pull()
 
     def pull_final(self) -> None:
         """Say that this worker has finished; wait for the parameters that all workers leave."""
@@ -107,12 +113,17 @@ class Worker:
         for server in self._servers:
             self._comm.send(message, server, NOTICE_TAG, async_op=True)
 
-    def _pull(self, exchange: BucketExchange) -> None:
-        if not exchange.pulling:
-            return
-        started = perf_counter()
-        exchange.pull()
-        self.blocked_seconds += perf_counter() - started
+    def _push_if_complete(self, exchange: BucketExchange) -> None:
+        if exchange.bucket.complete:
+            self._announce()
+            exchange.push()
+
+    def _announce(self) -> None:
+        """Tell the servers, once, that a step begins. They owe nothing of the last step then."""
+        if not self._announced:
+            self.pull()  # what nobody has read: for these parameters, too, the bound holds
+            self.notify(Notice.STEP)
+            self._announced = True
 
     def _require_all_gradients(self) -> None:
         missing = [

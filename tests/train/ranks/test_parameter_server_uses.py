@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from small_parameter_server import (
@@ -12,7 +14,7 @@ from small_parameter_server import (
     small_gpt,
 )
 
-from pycoll.train import GradientError
+from pycoll.train import GradientError, Initializer, Layer, Linear
 from pycoll.train.ps import (
     ASP,
     BSP,
@@ -21,6 +23,46 @@ from pycoll.train.ps import (
 
 if comm.size != 2:
     pytest.skip("runs on 2 ranks", allow_module_level=True)
+
+
+class LateReader(Layer):
+    """Reads one weight itself, in the forward pass, and the other never."""
+
+    def __init__(self) -> None:
+        init = Initializer(0)
+        self.read = Linear(init, 2, 2, bias=False)
+        self.unread = Linear(init, 2, 2, bias=False)
+
+    def forward(self, x: Any) -> tuple[Any, Any]:
+        return x @ self.read.weight.data, x
+
+    def backward(self, saved: Any, dy: Any) -> None:
+        for layer in (self.unread, self.read):
+            layer.weight.accumulate(np.matmul, saved.T, dy)
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+def test_parameters_are_there_when_read_or_before_the_next_push(in_block: bool) -> None:
+    model = LateReader()
+    ps = server_of(model, BSP(), learning_rate=0.5, bucket_bytes=1)
+    unread = model.unread.weight.data
+    if ps.is_server:
+        ps.serve()
+        return
+    x = np.ones((1, 2), np.float32)
+    reference, expected = model.read.weight.data.copy(), unread.copy()
+    with ps.working() as worker:
+        for step in range(4):
+            before = None if in_block else model.forward(x)
+            with worker.pushing():
+                y, saved = before or model.forward(x)
+                np.testing.assert_array_equal(y, x @ reference)
+                model.backward(saved, y)
+            # What this step's push has waited for: the values after the step before.
+            np.testing.assert_allclose(unread, expected, rtol=1e-6, err_msg=str(step))
+            expected -= 0.5 * saved.T @ y
+            reference -= 0.5 * saved.T @ y
+    np.testing.assert_allclose(unread, expected, rtol=1e-6)
 
 
 def test_whoever_reads_parameters_between_steps_sees_the_servers() -> None:
