@@ -1,4 +1,4 @@
-"""Data parallelism with a model of one's own: ``mpirun -n 4 python examples/data_parallel.py``.
+"""Data parallelism: ``mpirun -n 4 python examples/data_parallel.py``.
 
 A small network learns the exclusive or of two bits. Each rank works on its shard of every batch;
 the gradients are summed over all ranks while the backward pass goes on.
@@ -6,37 +6,15 @@ the gradients are summed over all ranks while the backward pass goes on.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 import pycoll
-from pycoll.train import GELU, AdamW, CrossEntropy, DataParallel, Initializer, Layer, Linear, shard
-
-
-class Network(Layer):
-    """Map two numbers to the scores of "equal" and "different"."""
-
-    def __init__(self, init: Initializer) -> None:
-        self.layers = [Linear(init, 2, 16), GELU(init), Linear(init, 16, 2)]
-
-    def forward(self, x: Any) -> tuple[Any, Any]:
-        """Return the scores, and what each layer saved."""
-        saved = []
-        for layer in self.layers:
-            x, saved_layer = layer.forward(x)
-            saved.append(saved_layer)
-        return x, saved
-
-    def backward(self, saved: Any, dy: Any) -> None:
-        """Write the gradients, from the last layer to the first."""
-        for layer, saved_layer in zip(self.layers[::-1], saved[::-1], strict=True):
-            dy = layer.backward(saved_layer, dy)
-
+from pycoll.train import MLP, AdamW, DataParallel, Initializer, MLPConfig, shard
 
 comm = pycoll.world()
-model, criterion = Network(Initializer(seed=0)), CrossEntropy()
-parallel = DataParallel(model, comm)
+model = MLP(MLPConfig(widths=(2, 16, 2)), Initializer(seed=0))
+criterion = model.criterion()
+parallel = DataParallel(model, comm)  # zero=1: each rank keeps its share of the optimizer only
 optimizer = AdamW(parallel.parameters, weight_decay=0.0)
 generator = np.random.default_rng(0)  # the same on all ranks: all draw the same batches
 for step in range(201):

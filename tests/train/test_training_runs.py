@@ -155,20 +155,6 @@ def test_without_mpirun_and_with_less_sequences_than_ranks(train: Train, tmp_pat
     ]
 
 
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        ("all_reduce.py", "1.0 [0.5 1.5]"),
-        ("data_parallel.py", "step 200: loss 0.0"),
-        ("parameter_server.py", "step 400: loss 0.0"),
-    ],
-)
-def test_examples(mpirun: Mpirun, program: str, expected: str) -> None:
-    done = mpirun(2, str(ROOT / "examples" / program), timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert expected in done.stdout
-
-
 def test_a_hybrid_run_from_a_file_has_the_same_loss_curve_and_a_trace(
     train: Train, tmp_path: Path
 ) -> None:
