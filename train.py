@@ -206,6 +206,8 @@ def train(comm: pycoll.Communicator, options: argparse.Namespace) -> None:
             consistency = _consistency(options)
             if parallelism != Parallelism() or options.device != "cpu":
                 raise ValueError("with --mode ps every worker has the whole model, on the cpu")
+        elif options.consistency or options.staleness is not None or options.compress != "none":
+            raise ValueError("--consistency, --staleness and --compress are for --mode ps")
     corpus = shared_corpus(comm, options.data, options.context)
     with agreed(comm):
         model = GPTConfig(

@@ -210,6 +210,8 @@ def test_other_ways_to_agree_train_too(
         (["--tp=3"], "dp 1 x tp 3 x pp 1 makes 3 rank(s), but there are 2; choose"),
         (["--mode=ps", "--zero=1"], "with a parameter server cannot share out optimizers"),
         (["--mode=ps", "--tp=2"], "with --mode ps every worker has the whole model"),
+        (["--staleness=1"], "--staleness and --compress are for --mode ps"),
+        (["--mode=ps", "--batch-size=3", "--micro-batches=4"], "cannot be cut into 4 pieces"),
         (["--mode=ps", "--servers=2"], "2 rank(s) must be at least one server and at least one"),
         (["--mode=ps", "--consistency=ssp"], "--consistency ssp needs --staleness"),
         (

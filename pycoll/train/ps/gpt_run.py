@@ -65,10 +65,11 @@ def run_with_servers(
     RankLostError
         When another rank was lost.
     TrainingDivergedError
-        When the loss of this worker is no longer a finite number.
+        On all ranks, when the loss of a worker is no longer a finite number.
     """
     with agreed(comm):
         _require_possible(settings, options)
+        _require_work_for_all(settings, comm.size - servers)
     model = GPT(config, Initializer(settings.seed))
     server = ParameterServer(
         model,
@@ -91,12 +92,15 @@ def run_with_servers(
                 options.folder, settings.steps, 0, unigram, tensorboard=options.tensorboard
             )
     with report or nullcontext():
+        histogram = divergence = ""
         if server.is_server:
             histogram = str(server.serve())
         else:
-            histogram = ""
             with server.working() as worker:
-                _work(worker, group, corpus, model, settings, report)
+                divergence = _work(worker, group, corpus, model, settings, report)
+        for text in gather_texts(comm, divergence):
+            if text:
+                raise TrainingDivergedError(text)
         validation = np.zeros(1)
         if not server.is_server:
             validation[0] = _validate(group, corpus, model)
@@ -127,7 +131,12 @@ def _work(
     model: GPT,
     settings: Settings,
     report: RunReport | None,
-) -> None:
+) -> str:
+    """Make all steps; return why they ended before, if they did.
+
+    A worker whose loss is no number says that it has finished: the others are not left waiting, and
+    get numbers like that by its gradients.
+    """
     batches = RandomBatches(
         corpus.training, model.config.context, settings.batch_size, settings.seed
     )
@@ -146,7 +155,7 @@ def _work(
                 model.backward(saved, criterion.backward(saved_loss, weight))
         mean = total / part.targets.size
         if not np.isfinite(mean):
-            raise TrainingDivergedError(
+            return (
                 f"the loss of worker {workers.rank} became {mean} in step {step + 1}; "
                 "lower the learning rate or lengthen the warm-up"
             )
@@ -161,6 +170,7 @@ def _work(
                     blocked_seconds=worker.blocked_seconds - blocked_before,
                 )
             )
+    return ""
 
 
 def _validate(workers: Communicator, corpus: Corpus, model: GPT) -> float:
@@ -207,6 +217,16 @@ def _require_possible(settings: Settings, options: RunOptions) -> None:
     for what, wanted in cannot.items():
         if wanted:
             raise ValueError(f"runs with a parameter server cannot {what}")
+
+
+def _require_work_for_all(settings: Settings, workers: int) -> None:
+    pieces = workers * settings.micro_batches
+    if settings.batch_size < pieces:
+        raise ValueError(
+            f"a batch of {settings.batch_size} sequences cannot be cut into {pieces} pieces, for "
+            f"{workers} worker(s) x {settings.micro_batches} micro-batch(es); choose a larger "
+            "batch, more servers or fewer micro-batches"
+        )
 
 
 def _introduction(

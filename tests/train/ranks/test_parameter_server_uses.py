@@ -1,7 +1,8 @@
-"""What a worker may do wrong."""
+"""What a worker may do, and what it may do wrong."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,25 @@ from small_parameter_server import (
     server_of,
     small_gpt,
 )
+from small_run import TEXT
 
-from pycoll.train import GradientError, Initializer, Layer, Linear
+from pycoll.train import (
+    Corpus,
+    GPTConfig,
+    GradientError,
+    Initializer,
+    Layer,
+    Linear,
+    RunOptions,
+    Settings,
+    TrainingDivergedError,
+)
 from pycoll.train.ps import (
     ASP,
     BSP,
     RankLostError,
 )
+from pycoll.train.ps.gpt_run import run_with_servers
 
 if comm.size != 2:
     pytest.skip("runs on 2 ranks", allow_module_level=True)
@@ -109,3 +122,15 @@ def test_roles_are_not_mixed_up() -> None:
     else:
         with pytest.raises(RuntimeError, match="rank 0 is a worker; call working"):
             ps.serve()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_on_all_ranks(tmp_path: Path) -> None:
+    corpus = Corpus.of(TEXT, context=8)
+    model = GPTConfig(len(corpus.vocabulary), context=8, width=12, heads=2, layers=1)
+    settings = Settings(steps=100, batch_size=4, learning_rate=1e9)
+    text = r"loss of worker 0 became (nan|inf) in step \d; lower the learning rate"
+    with np.errstate(all="ignore"), pytest.raises(TrainingDivergedError, match=text):
+        run_with_servers(
+            comm, corpus, model, settings, RunOptions(tmp_path), servers=1, consistency=BSP()
+        )
+    assert not (tmp_path / "checkpoints").exists()
