@@ -1,7 +1,8 @@
-"""A data-parallel trainer on top of `pycoll.Communicator`.
+"""A trainer on top of `pycoll.Communicator`: data, tensor and pipeline parallel, and all at once.
 
-Layers with explicit backward functions over NumPy; gradients that are summed over all ranks in
-buckets while the backward pass goes on; optimizers; seeded, sharded text; checkpoints.
+Layers with explicit backward functions over NumPy, and PyTorch modules as such; gradients that are
+summed over all ranks in buckets while the backward pass goes on; optimizers, also sharded ones;
+seeded, sharded text; checkpoints that any mesh of ranks resumes.
 
 A training loop of one's own needs `DataParallel` only:
 
@@ -14,7 +15,8 @@ A training loop of one's own needs `DataParallel` only:
 
 `LocalSGD` communicates after every few steps only, and in `pycoll.train.ps` some ranks keep the
 parameters for the others.
-A model that is split among ranks takes a `TensorGroup`, and `Mesh` lays ranks out for both.
+A model that is split among ranks takes a `TensorGroup`, a `Pipeline` holds some of its layers on
+each rank, and `Mesh` lays ranks out for all three.
 
 `Trainer` makes the steps of a language model, and `run` a whole run with progress bar, checkpoint
 and picture; ``train.py`` shows how they are put together.

@@ -350,7 +350,10 @@ class Trainer:
         )
 
     def _count_parameters(self) -> int:
-        own = [p for _, p in self.parallel.counted if counts(p, self.mesh.tp.rank)]
+        # Copies that train by themselves each count all that they have.
+        once = self.local is None or self.mesh.dp.rank == 0
+        counted = self.parallel.counted if once else []
+        own = [p for _, p in counted if counts(p, self.mesh.tp.rank)]
         total = np.array([sum(parameter.data.size for parameter in own)])
         self.comm.all_reduce(total, op="sum")
         return int(total[0])

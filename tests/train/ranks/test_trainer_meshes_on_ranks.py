@@ -121,6 +121,7 @@ def test_local_sgd_of_one_step_a_round_is_data_parallelism() -> None:
     plain = small_trainer(comm, **BASE | sgd)
     for _ in range(4):
         assert local.train_step().loss == pytest.approx(plain.train_step().loss, rel=1e-5)
+    assert local.parameters == plain.parameters
 
 
 @pytest.mark.parametrize("precision", ["full", "bfloat16"])
