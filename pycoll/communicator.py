@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,12 +70,12 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
 
     def _start(self, own: MPI.Intracomm, timeout: float, *, crowded: bool = False) -> None:
         """Take over an MPI communicator that nobody else sends on."""
-        with _without_collecting():
-            with split_by_node(own) as local:
-                topology = find_topology(own, local, crowded=crowded)
-                node = share_node(own, local)
-                all_share = own.allreduce(node is not None, op=MPI.LAND)
-            agreement = agree(own)
+        with _duplicate(own) as setup:
+            with split_by_node(setup) as local:
+                topology = find_topology(setup, local, crowded=crowded)
+                node = share_node(setup, local)
+                all_share = setup.allreduce(node is not None, op=MPI.LAND)
+            agreement = agree(setup)
         self._mpi = own
         self._timeout = timeout
         self._core = _core.Communicator(
@@ -248,19 +247,18 @@ def world() -> Communicator:
 
 
 @contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Put off Python's cyclic garbage collection.
+def _duplicate(comm: MPI.Intracomm) -> Iterator[MPI.Intracomm]:
+    """Duplicate a communicator for a while, to call mpi4py's functions with objects. Collective.
 
-    mpi4py's calls with Python objects hold a lock while they allocate. Were another communicator
-    collected just there, MPI would call mpi4py back to forget it, which takes that lock again.
+    These leave something on it that MPI calls mpi4py back for when it is freed, which takes a lock.
+    The garbage collector may free a `Communicator` anywhere, so also where mpi4py allocates while
+    it holds that lock, be it for pycoll or for the program: nothing may be left there.
     """
-    collects = gc.isenabled()
-    gc.disable()
+    made = comm.Dup()
     try:
-        yield
+        yield made
     finally:
-        if collects:
-            gc.enable()
+        made.Free()
 
 
 def _timeout_in_seconds(given: float | None) -> float:

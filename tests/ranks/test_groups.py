@@ -241,6 +241,13 @@ def test_one_rank_alone() -> None:
     alone.barrier()
 
 
+def test_freeing_a_communicator_calls_nobody_back(comm: pycoll.Communicator) -> None:
+    """Garbage collection may do it where mpi4py, called by the program, holds its lock."""
+    for made in (comm.dup(), comm.split(0)):
+        assert made is not None
+        assert MPI._comm_lock_table(made._mpi) == {}
+
+
 def test_communicators_may_be_collected_while_another_one_is_made(
     comm: pycoll.Communicator,
 ) -> None:
