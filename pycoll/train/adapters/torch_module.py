@@ -24,10 +24,9 @@ class TorchModule(Layer):
 
     Its parameters become `Parameter` objects under the names that torch gives them, without those
     that need no gradient. They share their memory with the module's: what an optimizer of pycoll
-    does is seen by the module, and by ``module.state_dict()``. Where values come from other ranks
-    (ZeRO, parameter servers), the module has them after the next `forward`, which waits for them.
-    Gradients arrive parameter by parameter while the backward pass goes on, so that data
-    parallelism overlaps with it.
+    does is seen by the module. Where values come from other ranks (ZeRO, parameter servers),
+    running the module or ``module.state_dict()`` waits for them. Gradients arrive parameter by
+    parameter while the backward pass goes on, so that data parallelism overlaps with it.
 
     Buffers, such as the running means of batch normalisation, stay each rank's own.
 
