@@ -77,21 +77,23 @@ def run_ranks(
             str(results),
         )
         try:
-            failure = _run(_programs(job, interpreter, folder), log, _limit(job))
+            failure = run_programs(_programs(job, interpreter, folder), log, _limit(job))
         except FileNotFoundError as error:
             return Outcome(None, str(error))
         if failure is not None:
-            failure = f"{failure}: {_last_words(log)}"
+            failure = f"{failure}: {last_words(log)}"
         return Outcome(Report.read(results) if results.exists() else None, failure)
 
 
 @dataclass(frozen=True)
-class _Program:
+class Program:
+    """What is started: a launcher with its ranks, or a rank by itself."""
+
     command: list[str]
     environment: dict[str, str]
 
 
-def _programs(job: Job, interpreter: Path, folder: Path) -> list[_Program]:
+def _programs(job: Job, interpreter: Path, folder: Path) -> list[Program]:
     """Return what must be started: a launcher, or each rank by itself."""
     worker = [str(interpreter), "-m", "bench.compare.worker", job.to_text()]
     # Intel MPI's mpirun looks for its parts on PATH.
@@ -100,20 +102,20 @@ def _programs(job: Job, interpreter: Path, folder: Path) -> list[_Program]:
     if job.library == "gloo":
         meeting = {"GLOO_MEETING_FILE": str(folder / "meeting"), "WORLD_SIZE": str(job.ranks)}
         return [
-            _Program(worker, environment | meeting | {"RANK": str(rank)})
+            Program(worker, environment | meeting | {"RANK": str(rank)})
             for rank in range(job.ranks)
         ]
     mpirun = shutil.which("mpirun", path=path)
     if mpirun is None:
         raise FileNotFoundError(f"there is no mpirun beside {interpreter} or on PATH")
-    return [_Program([mpirun, "-n", str(job.ranks), *worker], environment)]
+    return [Program([mpirun, "-n", str(job.ranks), *worker], environment)]
 
 
 def _limit(job: Job) -> float:
     return STARTING_SECONDS + len(job.counts) * (SIZE_SECONDS + 4 * job.seconds)
 
 
-def _run(programs: list[_Program], log: Path, limit: float) -> str | None:
+def run_programs(programs: list[Program], log: Path, limit: float) -> str | None:
     """Return what went wrong, once nothing runs any more."""
     end = time.monotonic() + limit
     processes: list[subprocess.Popen[bytes]] = []
@@ -152,7 +154,7 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
                 process.wait(ENDING_SECONDS)
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
     """Return the line that says most of a failure: the exception, not the launcher's banner."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if "Error" in line or "error" in line]

@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from pycoll.bench.environment import processor_name
 
-from ..compare.launching import ROOT, SETTINGS
+from ..compare.launching import ROOT, SETTINGS, Program, last_words, run_programs
 from ..compare.memcpy import usable_cores
 from .job import Job, Report
 from .modes import PEER, modes_on
@@ -113,21 +112,11 @@ def _run(options: Options, mode: str, ranks: int) -> Report | str:
         )
         worker = "bench.training." + ("ddp_worker" if mode == PEER else "worker")
         command = [mpirun, "-n", str(ranks), str(interpreter), "-m", worker, job.to_text()]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **SETTINGS},
-                capture_output=True,
-                text=True,
-                timeout=STARTING_SECONDS + STEP_SECONDS * (WARMUPS + options.steps),
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            return f"not done after {error.timeout:g} s"
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "Error" in line]
-            return (lines or [f"exit status {done.returncode}"])[0]
+        log = Path(folder) / "log"
+        limit = STARTING_SECONDS + STEP_SECONDS * (WARMUPS + options.steps)
+        failure = run_programs([Program(command, {**os.environ, **SETTINGS})], log, limit)
+        if failure is not None:
+            return f"{failure}: {last_words(log)}"
         return Report.read(Path(job.results))
 
 

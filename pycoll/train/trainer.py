@@ -16,7 +16,7 @@ from pycoll.train.checkpoint.held import held_by
 from pycoll.train.checkpoint.reader import load_checkpoint
 from pycoll.train.checkpoint.writer import CheckpointWriter
 from pycoll.train.clipping import clip_gradients, counts
-from pycoll.train.data.batches import RandomBatches, consecutive_windows
+from pycoll.train.data.batches import VALIDATION_PIECE, RandomBatches, consecutive_windows
 from pycoll.train.data.corpus import Corpus
 from pycoll.train.data_parallel.data_parallel import DataParallel
 from pycoll.train.data_parallel.wire import dtype_of
@@ -36,9 +36,6 @@ from pycoll.train.verdict import AgreedError, agreed, require_same
 
 if TYPE_CHECKING:
     from pycoll import Communicator
-
-# Sequences per forward pass of a validation: bounds its memory, not its result.
-_VALIDATION_CHUNK = 32
 
 
 class TrainingDivergedError(AgreedError):
@@ -236,10 +233,9 @@ class Trainer:
         """Return the mean loss over the whole validation text, in nats per token. Collective."""
         part = self._validation.part(self.mesh.dp.rank, self.mesh.dp.size)
         total = 0.0
-        for start in range(0, len(part.inputs), _VALIDATION_CHUNK):
-            rows = slice(start, start + _VALIDATION_CHUNK)
-            inputs, targets = part.inputs[rows], part.targets[rows]
-            total += self.pipeline.evaluate(self.xp.asarray(inputs), self.xp.asarray(targets))
+        for piece in part.in_pieces(VALIDATION_PIECE):
+            inputs, targets = self.xp.asarray(piece.inputs), self.xp.asarray(piece.targets)
+            total += self.pipeline.evaluate(inputs, targets)
         return self._sum(total) / self._validation.targets.size
 
     def next_scores(self, tokens: Array) -> Array:
@@ -256,10 +252,7 @@ class Trainer:
             In host memory, the same on all ranks.
         """
         length = tokens.shape[1]
-        # Positions do not see later ones: zeros after the last token change nothing, and make a
-        # length that can be shared out.
-        padding = -length % self.tensor.size if self.tensor.sequence_parallel else 0
-        padded = self.xp.asarray(np.pad(tokens, ((0, 0), (0, padding))))
+        padded = self.xp.asarray(np.pad(tokens, ((0, 0), (0, self.tensor.padding(length)))))
         last = LastScores(length)
         self.pipeline.evaluate(padded, padded, last)
         scores = np.zeros((len(tokens), self.config.vocabulary), np.float32)

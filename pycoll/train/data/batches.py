@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pycoll.train.data.shard import shard
+
+#: Sequences per forward pass of a validation: bounds its memory, not its result.
+VALIDATION_PIECE = 32
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,14 @@ class Sequences:
 
     def part(self, rank: int, size: int) -> Sequences:
         """Return the shard of one rank; see `shard`."""
-        rows = shard(len(self.inputs), rank, size)
+        return self._rows(shard(len(self.inputs), rank, size))
+
+    def in_pieces(self, length: int) -> Iterator[Sequences]:
+        """Yield all sequences, at most ``length`` at a time, in their order."""
+        for start in range(0, len(self.inputs), length):
+            yield self._rows(slice(start, start + length))
+
+    def _rows(self, rows: slice) -> Sequences:
         return Sequences(self.inputs[rows], self.targets[rows])
 
 

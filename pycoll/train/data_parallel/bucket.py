@@ -6,11 +6,11 @@ Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parall
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from pycoll.train.array_module import Array
-from pycoll.train.layers.parameter import Parameter
+from pycoll.train.layers.parameter import GradientError, Parameter
 
 Named = tuple[str, Parameter]
 Zeros: TypeAlias = Callable[[int, Array], Array]
@@ -82,6 +82,24 @@ class Bucket:
             stop = start + parameter.data.size
             yield name, parameter, start, stop
             start = stop
+
+
+def require_all_gradients(rank: int, buckets: Iterable[Bucket]) -> None:
+    """Check that a backward pass has written every gradient.
+
+    Raises
+    ------
+    GradientError
+        With the names of the parameters that got none, or not from all passes.
+    """
+    missing = [
+        name for bucket in buckets for name, parameter in bucket.members if not parameter.complete
+    ]
+    if missing:
+        raise GradientError(
+            f"rank {rank}: the backward pass wrote no complete gradient for "
+            f"{', '.join(missing)}; every parameter of the model must take part in the loss"
+        )
 
 
 def fill_buckets(

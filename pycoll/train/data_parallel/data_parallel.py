@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pycoll.train.data_parallel.bucket import Named, fill_buckets
+from pycoll.train.data_parallel.bucket import Named, fill_buckets, require_all_gradients
 from pycoll.train.data_parallel.exchange import Exchange
 from pycoll.train.data_parallel.wire import (
     Precision,
@@ -25,7 +25,6 @@ from pycoll.train.data_parallel.wire import (
     shared_zeros,
 )
 from pycoll.train.layers.layer import Layer
-from pycoll.train.layers.parameter import GradientError
 from pycoll.train.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class DataParallel:
             for _, parameter in bucket.members:
                 parameter.clear_gradient(passes)
         yield
-        self._require_all_gradients()
+        require_all_gradients(self.comm.rank, self.buckets)
         self._finish_reducing()
 
     def step(self, optimizer: Optimizer, learning_rate: float) -> None:
@@ -217,19 +216,6 @@ class DataParallel:
         while self._reducing < len(self.buckets) and self.buckets[self._reducing].complete:
             self._exchanges[self._reducing].reduce()
             self._reducing += 1
-
-    def _require_all_gradients(self) -> None:
-        missing = [
-            name
-            for bucket in self.buckets
-            for name, parameter in bucket.members
-            if not parameter.complete
-        ]
-        if missing:
-            raise GradientError(
-                f"rank {self.comm.rank}: the backward pass wrote no complete gradient for "
-                f"{', '.join(missing)}; every parameter of the model must take part in the loss"
-            )
 
     def _require_own(self, optimizer: Optimizer) -> None:
         own = {id(parameter) for _, parameter in self.parameters}

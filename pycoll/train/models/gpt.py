@@ -172,9 +172,7 @@ class GPT(Chain):
         Collective over the tensor group, all ranks of which get the scores of all tokens.
         """
         length = tokens.shape[1]
-        # Positions do not see later ones: zeros after the last token change nothing, and make a
-        # length that can be shared out.
-        padding = -length % self.tensor.size if self.tensor.sequence_parallel else 0
+        padding = self.tensor.padding(length)
         zeros = self.xp.zeros((tokens.shape[0], padding), dtype=tokens.dtype)
         scores, _ = self.forward(self.xp.concatenate([tokens, zeros], axis=1))
         return self.tensor.gather_last_axis(scores[:, length - 1], self.config.vocabulary)

@@ -14,8 +14,7 @@ from pycoll.train.layers.parameter import Parameter
 from pycoll.train.pipeline_parallel.criterion import Criterion
 from pycoll.train.pipeline_parallel.layer_costs import MakePart, parameter_costs
 from pycoll.train.pipeline_parallel.messages import Messages
-from pycoll.train.pipeline_parallel.schedules import SCHEDULES, check_request
-from pycoll.train.pipeline_parallel.schedules import stage_steps as new_stage_steps
+from pycoll.train.pipeline_parallel.schedules import SCHEDULES, check_request, stage_steps
 from pycoll.train.pipeline_parallel.shared_parameters import SharedParameters, find_peers
 from pycoll.train.pipeline_parallel.split import split_layers
 from pycoll.train.pipeline_parallel.stage_run import StageRun
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from pycoll import Communicator
 
 
-#: They are the same for every batch.
-stage_steps = cache(new_stage_steps)
+# They are the same for every batch.
+_steps_of = cache(stage_steps)
 
 
 class Pipeline:
@@ -204,7 +203,7 @@ class Pipeline:
         return StageRun(
             stage=self.stage,
             stages=self.stages,
-            steps=stage_steps(schedule, self.stage, self.stages, count, self.chunks),
+            steps=_steps_of(schedule, self.stage, self.stages, count, self.chunks),
             chunks=self._chunks,
             criterion=criterion or self.criterion,
             inputs=[inputs[cut] for cut in cuts],

@@ -13,7 +13,7 @@ import numpy as np
 from pycoll.train.checkpoint.held import Held
 from pycoll.train.checkpoint.place import Place
 from pycoll.train.checkpoint.writer import CheckpointWriter
-from pycoll.train.data.batches import RandomBatches, Sequences, consecutive_windows
+from pycoll.train.data.batches import VALIDATION_PIECE, RandomBatches, consecutive_windows
 from pycoll.train.data.corpus import Corpus
 from pycoll.train.data.unigram import unigram_loss
 from pycoll.train.layers.initializer import Initializer
@@ -31,9 +31,6 @@ from pycoll.train.verdict import agreed, gather_texts
 
 if TYPE_CHECKING:
     from pycoll import Communicator
-
-# Sequences per forward pass of a validation: bounds its memory, not its result.
-_VALIDATION_CHUNK = 32
 
 
 def run_with_servers(
@@ -177,9 +174,7 @@ def _validate(workers: Communicator, corpus: Corpus, model: GPT) -> float:
     windows = consecutive_windows(corpus.validation, model.config.context)
     part = windows.part(workers.rank, workers.size)
     total = np.zeros(1)
-    for start in range(0, len(part.inputs), _VALIDATION_CHUNK):
-        rows = slice(start, start + _VALIDATION_CHUNK)
-        piece = Sequences(part.inputs[rows], part.targets[rows])
+    for piece in part.in_pieces(VALIDATION_PIECE):
         scores, _ = model.forward(piece.inputs)
         total += model.criterion().forward(scores, piece.targets)[0]
     workers.all_reduce(total)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pycoll import CollectiveError
-from pycoll.train.array_module import Array, array_module_of, as_numpy
+from pycoll.train.array_module import Array, array_module_of
 from pycoll.train.data_parallel.bucket import fill_buckets
+from pycoll.train.data_parallel.wire import broadcast_in_place
 from pycoll.train.layers.layer import Layer
 from pycoll.train.ps.compression import Compression
 from pycoll.train.ps.consistency import BSP, Consistency
@@ -103,7 +104,7 @@ class ParameterServer:
         shapes = [(name, part.data.shape, part.data.dtype.str) for name, part in parameters]
         _require_equal(comm, repr((servers, self._consistency, compression, bucket_bytes, shapes)))
         for _, parameter in parameters:
-            _broadcast(comm, parameter.data)
+            broadcast_in_place(comm, parameter.data)
         self._comm = comm.dup()
         self.workers = list(range(comm.size - servers))
         self.servers = list(range(comm.size - servers, comm.size))
@@ -227,10 +228,3 @@ def _require_equal(comm: Communicator, text: str) -> None:
             "ranks differ in servers, consistency, compression, bucket_bytes or in the names, "
             "shapes and dtypes of the model's parameters; all must pass the same"
         )
-
-
-def _broadcast(comm: Communicator, array: Array) -> None:
-    host = as_numpy(array)
-    comm.broadcast(host, root=0)
-    if host is not array:
-        array[...] = array_module_of(array).asarray(host)

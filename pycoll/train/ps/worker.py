@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pycoll.train.data_parallel.bucket import Bucket
-from pycoll.train.layers.parameter import GradientError
+from pycoll.train.data_parallel.bucket import Bucket, require_all_gradients
 from pycoll.train.ps.bucket_exchange import BucketExchange
 from pycoll.train.ps.compression import Compression
 from pycoll.train.ps.protocol import NOTICE_TAG, Notice, new_notice
@@ -78,7 +77,7 @@ class Worker:
         if not any(exchange.pulling for exchange in self._exchanges):
             self._announce()
         yield
-        self._require_all_gradients()
+        require_all_gradients(self._comm.rank, (e.bucket for e in self._exchanges))
         # Not when they are expected: the rest of the backward pass needs the values of this step.
         for exchange in self._exchanges:
             exchange.pull_when_read()
@@ -124,16 +123,3 @@ class Worker:
             self.pull()  # what nobody has read: for these parameters, too, the bound holds
             self.notify(Notice.STEP)
             self._announced = True
-
-    def _require_all_gradients(self) -> None:
-        missing = [
-            name
-            for exchange in self._exchanges
-            for name, parameter in exchange.bucket.members
-            if not parameter.complete
-        ]
-        if missing:
-            raise GradientError(
-                f"rank {self._comm.rank}: the backward pass wrote no complete gradient for "
-                f"{', '.join(missing)}; every parameter of the model must take part in the loss"
-            )

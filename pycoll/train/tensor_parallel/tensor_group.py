@@ -126,6 +126,13 @@ class TensorGroup:
             )
         return shard(length, self.rank, self.size)
 
+    def padding(self, length: int) -> int:
+        """Return how many positions more make a length that can be shared out.
+
+        Positions do not see later ones: zeros behind the last token change no prediction before.
+        """
+        return -length % self.size if self.sequence_parallel else 0
+
     def empty(self, shape: tuple[int, ...], like: Array) -> Array:
         """Return an array, of the kind and dtype of ``like``, that `sum` takes without a copy."""
         if self._comm is not None and isinstance(like, np.ndarray):
