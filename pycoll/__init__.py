@@ -13,9 +13,10 @@ from __future__ import annotations
 import sys
 
 try:
-    from pycoll._core import CollectiveError, TimeoutError
+    from pycoll._core import CollectiveError, CudaError, TimeoutError
     from pycoll._core._loading import MPIMismatchError
     from pycoll.communicator import Communicator, world
+    from pycoll.device_array import DeviceArray
     from pycoll.work import Work, wait_some
 except (ImportError, RuntimeError):  # mpi4py raises RuntimeError when it finds no MPI library
     # `python -m pycoll info` (which is how sys.argv looks meanwhile) says itself what is wrong.
@@ -25,6 +26,8 @@ except (ImportError, RuntimeError):  # mpi4py raises RuntimeError when it finds 
 __all__ = [
     "CollectiveError",
     "Communicator",
+    "CudaError",
+    "DeviceArray",
     "MPIMismatchError",
     "TimeoutError",
     "Work",

@@ -11,8 +11,12 @@ import numpy as np
 
 from pycoll import _core
 
-#: Anything with the buffer protocol or DLPack in host memory: NumPy, PyTorch, array.array, ...
+#: Anything with the buffer protocol, DLPack or the CUDA array interface, on the host or on a GPU:
+#: NumPy, CuPy, PyTorch, array.array, ...
 Array: TypeAlias = Any
+
+# DLPack's numbers for the memory of a GPU, and for memory that it shares with the host.
+DLPACK_CUDA_DEVICES = (2, 13)
 
 # Far beyond all memory, and small enough for the core to count their bytes in 64 bits.
 MOST_ELEMENTS = 2**56
@@ -29,20 +33,24 @@ def shape_of(array: Array) -> tuple[int, ...]:
     shape = getattr(array, "shape", None)
     if shape is not None:
         return tuple(shape)
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is not None:
+        return tuple(interface["shape"])
     try:
         view = memoryview(array)
     except TypeError:
         raise TypeError(
             f"'array' is a {type(array).__name__}, not an array; pass a NumPy array, or anything "
-            "with the buffer protocol or DLPack"
+            "with the buffer protocol, DLPack or __cuda_array_interface__"
         ) from None
     return view.shape or ()
 
 
 def empty_like(array: Array, rows: int | None) -> Array:
-    """Return a new array of the same dtype, of another length along the first axis.
+    """Return a new array of the same dtype and on the same device, of another length.
 
-    It is a PyTorch tensor for a PyTorch tensor, and a NumPy array for anything else.
+    It is of the same library for PyTorch, CuPy and Numba, and a `pycoll.DeviceArray` for one of
+    those; on the host, it is a NumPy array for anything else.
 
     Parameters
     ----------
@@ -50,18 +58,54 @@ def empty_like(array: Array, rows: int | None) -> Array:
         One without axes counts as one with a single element.
     rows : int, optional
         Length of the first axis; as in ``array`` when omitted.
+
+    Raises
+    ------
+    TypeError
+        For an array on a GPU of a library that offers no way to make one, or none that can be
+        written.
     """
     shape = shape_of(array)
     if rows is not None:
         shape = (rows, *shape[1:])
-    if hasattr(array, "new_empty"):  # PyTorch
+    if hasattr(array, "new_empty"):  # PyTorch, DeviceArray
         return array.new_empty(shape)
+    if is_on_gpu(array):
+        return _empty_on_gpu(array, shape)
     name = _core.dtype_of(array)
     if name != "bfloat16":
         return np.empty(shape, dtype=name)
     import ml_dtypes
 
     return np.empty(shape, dtype=ml_dtypes.bfloat16)
+
+
+def is_on_gpu(array: Array) -> bool:
+    """Return whether an array lies on a CUDA GPU."""
+    if isinstance(array, np.ndarray):
+        return False
+    if hasattr(array, "__cuda_array_interface__"):
+        return True
+    device = getattr(array, "__dlpack_device__", None)
+    return device is not None and int(device()[0]) in DLPACK_CUDA_DEVICES
+
+
+def _empty_on_gpu(array: Array, shape: tuple[int, ...]) -> Array:
+    library = type(array).__module__.partition(".")[0]
+    if library == "cupy":
+        import cupy
+
+        with array.device:
+            return cupy.empty(shape, array.dtype)
+    if library in ("numba", "numba_cuda"):
+        from numba import cuda
+
+        return cuda.device_array(shape, array.dtype)
+    raise TypeError(
+        f"'out' is missing, and pycoll makes no {type(array).__name__} of {library} on a GPU that "
+        "it could write; pass 'out', such as an array of CuPy or PyTorch, or comm.empty(shape, "
+        "dtype, device='cuda')"
+    )
 
 
 def rows_of(array: Array) -> int:

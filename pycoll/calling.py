@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from pycoll import _core
 from pycoll.arrays import Array
-from pycoll.work import Work
+from pycoll.work import Stream, Work
 
 Op: TypeAlias = Literal["sum", "prod", "min", "max", "avg", "band", "bor", "bxor"]
 
@@ -37,8 +37,13 @@ class Caller:
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: bool = False,
+        stream: Stream | None = None,
+        new_out: bool = False,
     ) -> Any:
-        """Run a collective call; return ``result``, or a Work that will."""
+        """Run a collective call; return ``result``, or a Work that will.
+
+        ``new_out`` says that ``out`` was made for this call.
+        """
         work = self._native(
             collective,
             array,
@@ -50,6 +55,8 @@ class Caller:
             algorithm,
             chunk_bytes,
             bool(async_op),
+            stream,
+            new_out,
         )
         return result if work is None else Work(work, result)
 
@@ -67,6 +74,8 @@ class Caller:
             raise TypeError(f"rank {self.rank}: {function}: {error}") from None
         except ValueError as error:
             raise ValueError(f"rank {self.rank}: {function}: {error}") from None
+        except _core.CudaError as error:
+            raise _core.CudaError(f"rank {self.rank}: {function}: {error}") from None
 
 
 def integer(argument: str, value: int, least: int, most: int) -> int:

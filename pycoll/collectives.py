@@ -6,7 +6,7 @@ from typing import Literal, overload
 
 from pycoll.arrays import Array, empty_like, rows_of, share_rows
 from pycoll.calling import Caller, Op
-from pycoll.work import Work
+from pycoll.work import Stream, Work
 
 
 class Collectives(Caller):
@@ -14,8 +14,10 @@ class Collectives(Caller):
 
     All share some conventions:
 
-    - Arrays are anything in host memory with the buffer protocol or DLPack (NumPy, ml_dtypes'
-      bfloat16, PyTorch and JAX CPU tensors); they must be C-contiguous, and are never copied.
+    - Arrays are anything with the buffer protocol, DLPack or ``__cuda_array_interface__``, on the
+      host (NumPy, ml_dtypes' bfloat16, PyTorch and JAX CPU tensors) or on a CUDA GPU (CuPy,
+      PyTorch, JAX, Numba); they must be C-contiguous, and are never copied. All arrays of a call
+      lie on the host, or all on one GPU, and it is the one or the other on all ranks.
       Their dtypes are bool, the integers of 8 to 64 bits, float16, bfloat16, float32 and float64.
     - Where the result has the size of the argument, it replaces the argument unless ``out`` is
       given. Where it is larger or smaller, parts lie side by side along the first axis, in the
@@ -27,9 +29,17 @@ class Collectives(Caller):
       the length of the pieces in which a pipelined algorithm sends, by default chosen for you.
       Both must be the same on all ranks.
     - With ``async_op=True`` a call returns a `Work` at once; ``work.wait()`` returns the result.
+    - ``stream`` is for arrays on a GPU: the call comes after what is on this CUDA stream by then.
+      It is a pointer as an integer, anything with ``__cuda_stream__``, or a stream of CuPy, PyTorch
+      or Numba. By default it is the current stream of the library whose arrays they are, as DLPack
+      and the CUDA array interface (version 3) tell it, and CUDA's legacy default stream for arrays
+      that cannot tell. Without ``async_op`` a call returns when the result is there, for any
+      stream; else see `Work.wait`. A stream that is being captured into a CUDA graph raises
+      `CudaError`: the host takes part in every call, which a graph cannot record.
     - A wrong argument raises ``TypeError`` or ``ValueError`` on the calling rank before anything
       is sent, and the communicator can still be used. `CollectiveError` says that the operation
-      failed, and `TimeoutError` that a peer did not take part in time.
+      failed, `TimeoutError` that a peer did not take part in time, and `CudaError` that CUDA failed
+      (or is missing, where arrays lie on a GPU: then nothing was sent, either).
     """
 
     @overload
@@ -42,6 +52,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def all_reduce(
@@ -53,6 +64,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def all_reduce(
         self,
@@ -63,6 +75,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Fold the arrays of all ranks element by element; every rank gets the result.
 
@@ -88,6 +101,7 @@ class Collectives(Caller):
             algorithm=algorithm,
             chunk_bytes=chunk_bytes,
             async_op=async_op,
+            stream=stream,
         )
 
     @overload
@@ -101,6 +115,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array | None: ...
     @overload
     def reduce(
@@ -113,6 +128,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array | None]: ...
     def reduce(
         self,
@@ -124,6 +140,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array | None] | None:
         """Fold the arrays of all ranks element by element; ``root`` gets the result.
 
@@ -152,6 +169,7 @@ class Collectives(Caller):
             algorithm=algorithm,
             chunk_bytes=chunk_bytes,
             async_op=async_op,
+            stream=stream,
         )
 
     @overload
@@ -163,6 +181,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def broadcast(
@@ -173,6 +192,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def broadcast(
         self,
@@ -182,6 +202,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Copy the root's array into the arrays of all other ranks.
 
@@ -205,6 +226,7 @@ class Collectives(Caller):
             algorithm=algorithm,
             chunk_bytes=chunk_bytes,
             async_op=async_op,
+            stream=stream,
         )
 
     @overload
@@ -217,6 +239,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def reduce_scatter(
@@ -228,6 +251,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def reduce_scatter(
         self,
@@ -238,6 +262,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Fold the arrays of all ranks element by element; rank r gets the r-th part.
 
@@ -253,6 +278,7 @@ class Collectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         if out is None:
             with self._naming("reduce_scatter"):
                 out = empty_like(array, share_rows(array, self.size))
@@ -265,6 +291,8 @@ class Collectives(Caller):
             algorithm=algorithm,
             chunk_bytes=chunk_bytes,
             async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -276,6 +304,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def all_gather(
@@ -286,6 +315,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def all_gather(
         self,
@@ -295,6 +325,7 @@ class Collectives(Caller):
         algorithm: str = "auto",
         chunk_bytes: int = 0,
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Put the arrays of all ranks side by side; every rank gets the result.
 
@@ -311,6 +342,7 @@ class Collectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         if out is None:
             with self._naming("all_gather"):
                 out = empty_like(array, rows_of(array) * self.size)
@@ -322,6 +354,8 @@ class Collectives(Caller):
             algorithm=algorithm,
             chunk_bytes=chunk_bytes,
             async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -333,6 +367,7 @@ class Collectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array | None: ...
     @overload
     def gather(
@@ -343,6 +378,7 @@ class Collectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array | None]: ...
     def gather(
         self,
@@ -352,6 +388,7 @@ class Collectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array | None] | None:
         """Put the arrays of all ranks side by side; ``root`` gets the result.
 
@@ -368,6 +405,7 @@ class Collectives(Caller):
         array, None or Work
             ``out`` at the root, None elsewhere.
         """
+        new_out = out is None
         root = self._root("gather", root)
         if self.rank != root:
             out = None
@@ -375,7 +413,15 @@ class Collectives(Caller):
             with self._naming("gather"):
                 out = empty_like(array, rows_of(array) * self.size)
         return self._call(
-            "gather", array, out, out, root=root, algorithm=algorithm, async_op=async_op
+            "gather",
+            array,
+            out,
+            out,
+            root=root,
+            algorithm=algorithm,
+            async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -387,6 +433,7 @@ class Collectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def scatter(
@@ -397,6 +444,7 @@ class Collectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def scatter(
         self,
@@ -406,6 +454,7 @@ class Collectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Hand out the root's array: rank r gets the r-th part.
 
@@ -422,6 +471,7 @@ class Collectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         root = self._root("scatter", root)
         with self._naming("scatter"):
             if self.rank != root:
@@ -433,7 +483,15 @@ class Collectives(Caller):
                     raise TypeError("'out' is missing; ranks other than the root must pass it")
                 out = empty_like(array, share_rows(array, self.size))
         return self._call(
-            "scatter", array, out, out, root=root, algorithm=algorithm, async_op=async_op
+            "scatter",
+            array,
+            out,
+            out,
+            root=root,
+            algorithm=algorithm,
+            async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -444,6 +502,7 @@ class Collectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def all_to_all(
@@ -453,6 +512,7 @@ class Collectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def all_to_all(
         self,
@@ -461,6 +521,7 @@ class Collectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Send the r-th part of the array to rank r, and get one part from each rank.
 
@@ -476,11 +537,21 @@ class Collectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         if out is None:
             with self._naming("all_to_all"):
                 share_rows(array, self.size)
                 out = empty_like(array, None)
-        return self._call("all_to_all", array, out, out, algorithm=algorithm, async_op=async_op)
+        return self._call(
+            "all_to_all",
+            array,
+            out,
+            out,
+            algorithm=algorithm,
+            async_op=async_op,
+            stream=stream,
+            new_out=new_out,
+        )
 
     @overload
     def barrier(self, *, async_op: Literal[False] = False) -> None: ...

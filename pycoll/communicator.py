@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import numpy.typing as npt
 from mpi4py import MPI
 
-from pycoll import _core, shared_memory
+from pycoll import _core, gpu_memory, shared_memory
+from pycoll.arrays import Array
 from pycoll.calling import integer
 from pycoll.collectives import Collectives
 from pycoll.point_to_point import PointToPoint
@@ -89,6 +90,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
             processes=[] if node is None else node.processes,
             nodes=topology.nodes if all_share else [],
             checks_calls=agreement.checks_calls,
+            shares_gpus=os.environ.get(gpu_memory.SWITCH, "1") != "0",
         )
         self._shares_memory = node is not None and topology.local_size > 1
         self._native = self._core.call
@@ -121,9 +123,25 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
         """
         return self._core.sent_bytes
 
+    @overload
     def empty(
-        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32"
-    ) -> npt.NDArray[Any]:
+        self,
+        shape: int | tuple[int, ...],
+        dtype: npt.DTypeLike = "float32",
+        *,
+        device: Literal["cpu"] = "cpu",
+    ) -> npt.NDArray[Any]: ...
+    @overload
+    def empty(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32", *, device: str
+    ) -> Array: ...
+    def empty(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: npt.DTypeLike = "float32",
+        *,
+        device: str = "cpu",
+    ) -> Array:
         """Return a new array that all ranks of this node can see (registered memory).
 
         Collectives on such arrays, and on contiguous slices and views of them, move the data
@@ -137,25 +155,69 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
             As for `numpy.empty`.
         dtype : dtype
             As for `numpy.empty`, but float32 by default.
+        device : str
+            "cpu", "cuda", or "cuda:1" for the GPU with that number. "cuda" is the GPU that this
+            communicator has been used with; before its first call on one, the current device of
+            CuPy or PyTorch in this thread; where nothing has used a GPU yet, the one with the
+            number ``local_rank`` modulo the number of GPUs.
+
+        Returns
+        -------
+        array
+            Of NumPy on the host. On a GPU of CuPy, where that is installed, else a `DeviceArray`.
 
         Raises
         ------
         ValueError, TypeError
-            For a shape or dtype that makes no sense.
+            For a shape, dtype or device that makes no sense.
         OSError
-            When there is not so much memory.
+            When there is not so much memory on the host.
+        CudaError
+            When there is not so much memory on the GPU, or no GPU.
         """
         with self._naming("empty"):
+            if device != "cpu":
+                return gpu_memory.empty(shape, dtype, self._gpu(device), zeros=False)
             return shared_memory.empty(shape, dtype)
 
+    @overload
     def zeros(
-        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32"
-    ) -> npt.NDArray[Any]:
+        self,
+        shape: int | tuple[int, ...],
+        dtype: npt.DTypeLike = "float32",
+        *,
+        device: Literal["cpu"] = "cpu",
+    ) -> npt.NDArray[Any]: ...
+    @overload
+    def zeros(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32", *, device: str
+    ) -> Array: ...
+    def zeros(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: npt.DTypeLike = "float32",
+        *,
+        device: str = "cpu",
+    ) -> Array:
         """Return a new array like `empty`, filled with zeros."""
         with self._naming("zeros"):
+            if device != "cpu":
+                return gpu_memory.empty(shape, dtype, self._gpu(device), zeros=True)
             array = shared_memory.empty(shape, dtype)
         array.fill(0)
         return array
+
+    def _gpu(self, device: str) -> int:
+        """Return the number of the GPU that a name means to this communicator."""
+        kind, colon, number = str(device).partition(":")
+        if kind != "cuda" or (colon and not number.isdecimal()):
+            raise ValueError(f"'device' is {device!r}; pass 'cpu', 'cuda', or 'cuda:0' and so on")
+        if colon:
+            return integer("device", int(number), 0, len(_core.cuda_devices()) - 1)
+        for gpu in (self._core.gpu, _core.current_gpu()):
+            if gpu is not None:
+                return gpu
+        return self.local_rank % len(_core.cuda_devices())
 
     @property
     def timeout(self) -> float:

@@ -41,7 +41,8 @@ def inspect_installation() -> dict[str, Any]:
     found["transports"] = ["mpi (point-to-point messages)", "shared memory (inside a node)"]
     found["shared memory"] = _shared_memory()
     found["tuning"] = _tuning()
-    found["CUDA"] = "no: this build has no CUDA support"
+    found["CUDA"] = _cuda_kernels()
+    found["GPUs"] = _gpus()
     try:
         found["instruction set"] = _core.instruction_set()
     except ValueError as error:  # PYCOLL_ISA names one that this CPU does not have
@@ -67,6 +68,29 @@ def _shared_memory() -> str:
     except OSError as error:
         return f"off: the system gives none ({error})"
     return "on"
+
+
+def _cuda_kernels() -> str:
+    """Return whether this build has kernels for GPUs, and for which ones, in words."""
+    from pycoll import _core
+
+    architectures = _core.cuda_architectures()
+    if not architectures:
+        return "no kernels: built with PYCOLL_CUDA=0, or where there was no CUDA toolkit (nvcc)"
+    return f"kernels for {' '.join(architectures)}"
+
+
+def _gpus() -> str:
+    """Return what the driver and the GPUs of this machine are, or why there are none."""
+    from pycoll import _core
+
+    try:
+        major, minor = _core.cuda_driver_version()
+        devices = _core.cuda_devices()
+    except RuntimeError as error:
+        return f"none: {error}"
+    names = [f"{name} (compute capability {major}.{minor})" for name, major, minor in devices]
+    return f"{', '.join(names)}; driver for CUDA {major}.{minor}"
 
 
 def _tuning() -> str:

@@ -6,14 +6,15 @@ from typing import Literal, overload
 
 from pycoll.arrays import Array
 from pycoll.calling import Caller
-from pycoll.work import Work
+from pycoll.work import Stream, Work
 
 
 class PointToPoint(Caller):
     """Send and receive.
 
     Messages with the same sender, receiver and tag arrive in the order in which they were sent.
-    They do not meet the messages of collectives, nor the program's own MPI messages.
+    They do not meet the messages of collectives, nor the program's own MPI messages. Arrays, and
+    ``stream`` of arrays on a GPU, are as for `Collectives`.
     """
 
     @property
@@ -23,14 +24,32 @@ class PointToPoint(Caller):
 
     @overload
     def send(
-        self, array: Array, dst: int, tag: int = 0, *, async_op: Literal[False] = False
+        self,
+        array: Array,
+        dst: int,
+        tag: int = 0,
+        *,
+        async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> None: ...
     @overload
     def send(
-        self, array: Array, dst: int, tag: int = 0, *, async_op: Literal[True]
+        self,
+        array: Array,
+        dst: int,
+        tag: int = 0,
+        *,
+        async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[None]: ...
     def send(
-        self, array: Array, dst: int, tag: int = 0, *, async_op: bool = False
+        self,
+        array: Array,
+        dst: int,
+        tag: int = 0,
+        *,
+        async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Work[None] | None:
         """Send an array to rank ``dst``.
 
@@ -45,19 +64,37 @@ class PointToPoint(Caller):
         tag : int
             From 0 up to, not including, `tags`.
         """
-        work = Work(self._core.send(array, dst, tag), None)
+        work = Work(self._core.send(array, dst, tag, stream), None)
         return work if async_op else work.wait()
 
     @overload
     def recv(
-        self, array: Array, src: int, tag: int = 0, *, async_op: Literal[False] = False
+        self,
+        array: Array,
+        src: int,
+        tag: int = 0,
+        *,
+        async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def recv(
-        self, array: Array, src: int, tag: int = 0, *, async_op: Literal[True]
+        self,
+        array: Array,
+        src: int,
+        tag: int = 0,
+        *,
+        async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def recv(
-        self, array: Array, src: int, tag: int = 0, *, async_op: bool = False
+        self,
+        array: Array,
+        src: int,
+        tag: int = 0,
+        *,
+        async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Receive an array from rank ``src``.
 
@@ -80,5 +117,5 @@ class PointToPoint(Caller):
         CollectiveError
             When a message of another length arrived. The communicator can no longer be used.
         """
-        work = Work(self._core.recv(array, src, tag), array)
+        work = Work(self._core.recv(array, src, tag, stream), array)
         return work if async_op else work.wait()

@@ -7,7 +7,7 @@ from typing import Literal, overload
 
 from pycoll.arrays import Array, elements_of, empty_like, row_counts
 from pycoll.calling import Caller, Op
-from pycoll.work import Work
+from pycoll.work import Stream, Work
 
 
 class VectorCollectives(Caller):
@@ -27,6 +27,7 @@ class VectorCollectives(Caller):
         op: Op = "sum",
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def reduce_scatter_v(
@@ -38,6 +39,7 @@ class VectorCollectives(Caller):
         op: Op = "sum",
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def reduce_scatter_v(
         self,
@@ -48,6 +50,7 @@ class VectorCollectives(Caller):
         op: Op = "sum",
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Fold the arrays of all ranks element by element; rank r gets ``counts[r]`` rows.
 
@@ -64,6 +67,7 @@ class VectorCollectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         with self._naming("reduce_scatter_v"):
             rows = row_counts("counts", counts, self.size)
             elements = elements_of("counts", rows, array)
@@ -78,6 +82,8 @@ class VectorCollectives(Caller):
             op=op,
             algorithm=algorithm,
             async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -89,6 +95,7 @@ class VectorCollectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def all_gather_v(
@@ -99,6 +106,7 @@ class VectorCollectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def all_gather_v(
         self,
@@ -108,6 +116,7 @@ class VectorCollectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Put the arrays of all ranks side by side; every rank gets the result.
 
@@ -125,6 +134,7 @@ class VectorCollectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         with self._naming("all_gather_v"):
             rows = row_counts("counts", counts, self.size)
             elements = elements_of("counts", rows, array)
@@ -138,6 +148,8 @@ class VectorCollectives(Caller):
             counts=elements,
             algorithm=algorithm,
             async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -150,6 +162,7 @@ class VectorCollectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array | None: ...
     @overload
     def gather_v(
@@ -161,6 +174,7 @@ class VectorCollectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array | None]: ...
     def gather_v(
         self,
@@ -171,6 +185,7 @@ class VectorCollectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array | None] | None:
         """Put the arrays of all ranks side by side; ``root`` gets the result.
 
@@ -188,6 +203,7 @@ class VectorCollectives(Caller):
         array, None or Work
             ``out`` at the root, None elsewhere.
         """
+        new_out = out is None
         root = self._root("gather_v", root)
         with self._naming("gather_v"):
             rows = row_counts("counts", counts, self.size)
@@ -205,6 +221,8 @@ class VectorCollectives(Caller):
             root=root,
             algorithm=algorithm,
             async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -217,6 +235,7 @@ class VectorCollectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def scatter_v(
@@ -228,6 +247,7 @@ class VectorCollectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def scatter_v(
         self,
@@ -238,6 +258,7 @@ class VectorCollectives(Caller):
         root: int = 0,
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Hand out the root's array: rank r gets ``counts[r]`` rows.
 
@@ -256,6 +277,7 @@ class VectorCollectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         root = self._root("scatter_v", root)
         with self._naming("scatter_v"):
             if self.rank != root:
@@ -277,6 +299,8 @@ class VectorCollectives(Caller):
             root=root,
             algorithm=algorithm,
             async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )
 
     @overload
@@ -289,6 +313,7 @@ class VectorCollectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: Literal[False] = False,
+        stream: Stream | None = None,
     ) -> Array: ...
     @overload
     def all_to_all_v(
@@ -300,6 +325,7 @@ class VectorCollectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: Literal[True],
+        stream: Stream | None = None,
     ) -> Work[Array]: ...
     def all_to_all_v(
         self,
@@ -310,6 +336,7 @@ class VectorCollectives(Caller):
         *,
         algorithm: str = "auto",
         async_op: bool = False,
+        stream: Stream | None = None,
     ) -> Array | Work[Array]:
         """Send ``send_counts[r]`` rows to each rank r, and get ``recv_counts[r]`` from it.
 
@@ -327,6 +354,7 @@ class VectorCollectives(Caller):
         array or Work
             ``out``.
         """
+        new_out = out is None
         with self._naming("all_to_all_v"):
             sent_rows = row_counts("send_counts", send_counts, self.size)
             received_rows = row_counts("recv_counts", recv_counts, self.size)
@@ -343,4 +371,6 @@ class VectorCollectives(Caller):
             recv_counts=received,
             algorithm=algorithm,
             async_op=async_op,
+            stream=stream,
+            new_out=new_out,
         )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pycoll import _core
 
 Result = TypeVar("Result", covariant=True)
+
+#: A CUDA stream: its pointer as an integer (0 or 1 is the legacy default stream, 2 the per-thread
+#: one), anything with ``__cuda_stream__``, or a stream of CuPy, PyTorch or Numba.
+Stream: TypeAlias = Any
 
 
 class Work(Generic[Result]):
@@ -23,13 +27,21 @@ class Work(Generic[Result]):
         self._work = work
         self._result = result
 
-    def wait(self, timeout: float | None = None) -> Result:
+    def wait(self, timeout: float | None = None, *, stream: Stream | None = None) -> Result:
         """Wait until the operation has completed, and return its result.
 
         Parameters
         ----------
         timeout : float, optional
             Seconds. By default only the communicator's own timeout ends the wait.
+        stream : stream, optional
+            Of an operation on a GPU: has this stream wait instead of the host, which goes on at
+            once. What is put on the stream from now on sees the result. The arrays may be used on
+            this stream only, until the operation has completed. Should the operation fail, the
+            stream goes on, and the next `wait` or `test` raises the error. Where nobody else would
+            move the operation along (an MPI that only one thread may call), and for a stream of the
+            GPU's highest priority, which could keep the operation from its turn, the host waits,
+            too.
 
         Returns
         -------
@@ -44,9 +56,25 @@ class Work(Generic[Result]):
             own timeout the communicator can no longer be used.
         CollectiveError
             When the operation failed.
+        ValueError, TypeError
+            For a timeout with a stream, and for a stream of an operation on the host.
         """
-        self._work.wait(timeout)
+        if stream is None:
+            self._work.wait(timeout)
+        elif timeout is None:
+            self._work.order(stream)
+        else:
+            raise ValueError(
+                "'timeout' is how long the host waits, and with 'stream' it does not; omit one"
+            )
         return self._result
+
+    def synchronize(self, timeout: float | None = None) -> Result:
+        """Wait on the host until the operation has completed, and return its result.
+
+        The same as `wait` without a stream.
+        """
+        return self.wait(timeout)
 
     def test(self) -> bool:
         """Return whether the operation has completed, and help it along. Never blocks.

@@ -187,7 +187,8 @@ def test_info_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     for topic in ("pycoll", "Python", "MPI", "built against", "transports", "CPU", "cores"):
         assert any(line.startswith(topic) for line in text.splitlines()), topic
     assert "CUDA" in text
-    assert "no: this build has no CUDA support" in text
+    assert re.search(r"CUDA +(kernels for sm_\d+|no kernels: built with)", text)
+    assert re.search(r"GPUs +\S", text)
     assert re.search(r"^shared memory +on$", text, re.MULTILINE)
     assert "PYCOLL_TUNING is off" in text
     for name in (*_core.DTYPE_SIZES, *_core.REDUCE_OPS, *_core.COLLECTIVES):

@@ -8,7 +8,12 @@ import pytest
 from launching import Mpirun
 
 TESTS = Path(__file__).parent
-FOLDERS = sorted(str(folder) for folder in TESTS.rglob("ranks") if folder.is_dir())
+# Those that need a GPU are started by gpu/test_on_gpus.py.
+FOLDERS = sorted(
+    str(folder)
+    for folder in TESTS.rglob("ranks")
+    if folder.is_dir() and folder.parent.name != "gpu"
+)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, 7, 8])

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "device/cuda/driver.hpp"
+
 namespace pycoll {
 
 /// What the caller passed, from Python's types to ours. Each throws pybind11::type_error or
@@ -25,7 +27,8 @@ namespace pycoll {
 /// A number of seconds that was checked already.
 [[nodiscard]] std::chrono::nanoseconds nanoseconds(double seconds);
 
-/// Runs `action`; errors about arguments say which rank and which function raises them.
+/// Runs `action`; errors about arguments say which rank and which function raises them, and so do
+/// those of CUDA, which are about what the arguments lie on.
 template <typename Action>
 auto naming(int rank, std::string_view function, Action&& action) {
     const auto text = [&](const char* what) {
@@ -39,6 +42,8 @@ auto naming(int rank, std::string_view function, Action&& action) {
         throw pybind11::value_error(text(error.what()));
     } catch (const std::invalid_argument& error) {
         throw pybind11::value_error(text(error.what()));
+    } catch (const cuda::CudaError& error) {
+        throw cuda::CudaError(text(error.what()), error.code);
     }
 }
 

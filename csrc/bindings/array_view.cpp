@@ -7,64 +7,13 @@
 #include <optional>
 #include <string>
 
-#include "bindings/dlpack.hpp"
+#include "bindings/array_protocols.hpp"
 
 namespace py = pybind11;
 
 namespace pycoll {
+
 namespace {
-
-[[noreturn]] void fail_type(const char* argument, const std::string& what) {
-    throw py::type_error("'" + std::string(argument) + "' " + what);
-}
-
-[[noreturn]] void fail_value(const char* argument, const std::string& what) {
-    throw py::value_error("'" + std::string(argument) + "' " + what);
-}
-
-[[noreturn]] void fail_contiguous(const char* argument) {
-    fail_value(
-        argument,
-        "is not C-contiguous; pass numpy.ascontiguousarray(...) of it, or a contiguous part");
-}
-
-[[noreturn]] void fail_dtype(const char* argument, const std::string& dtype) {
-    fail_type(argument, "has dtype " + dtype +
-                            ", which is not supported; supported are bool, int8 to int64, uint8 "
-                            "to uint64, float16, bfloat16, float32 and float64");
-}
-
-/// From a NumPy kind ('b', 'i', 'u', 'f') and a width.
-std::optional<DType> dtype_of(char kind, std::size_t size) {
-    const auto by_size = [size](DType one, DType two, DType four,
-                                DType eight) -> std::optional<DType> {
-        switch (size) {
-            case 1:
-                return one;
-            case 2:
-                return two;
-            case 4:
-                return four;
-            case 8:
-                return eight;
-            default:
-                return std::nullopt;
-        }
-    };
-    switch (kind) {
-        case 'b':
-            return size == 1 ? std::optional(DType::boolean) : std::nullopt;
-        case 'i':
-            return by_size(DType::i8, DType::i16, DType::i32, DType::i64);
-        case 'u':
-            return by_size(DType::u8, DType::u16, DType::u32, DType::u64);
-        case 'f':
-            if (size == 1) return std::nullopt;
-            return by_size(DType::u8, DType::f16, DType::f32, DType::f64);
-        default:
-            return std::nullopt;
-    }
-}
 
 std::optional<DType> numpy_dtype(const py::dtype& dtype) {
     if (dtype.byteorder() == '>') return std::nullopt;
@@ -81,8 +30,11 @@ ArrayView view_numpy(const py::array& array, const char* argument) {
     const auto dtype = numpy_dtype(array.dtype());
     if (!dtype) fail_dtype(argument, py::str(array.dtype()));
     if ((array.flags() & py::array::c_style) == 0) fail_contiguous(argument);
-    return {const_cast<void*>(array.data()), *dtype, static_cast<std::uint64_t>(array.size()),
-            array.writeable(), array};
+    return {.data = const_cast<void*>(array.data()),
+            .dtype = *dtype,
+            .count = static_cast<std::uint64_t>(array.size()),
+            .writable = array.writeable(),
+            .owner = array};
 }
 
 std::optional<DType> buffer_dtype(std::string_view format, std::size_t size) {
@@ -123,97 +75,25 @@ std::optional<ArrayView> view_buffer(py::handle object, const char* argument) {
     const auto item = static_cast<std::size_t>(shown.itemsize);
     const auto dtype = buffer_dtype(format, item);
     if (!dtype) fail_dtype(argument, "'" + std::string(format) + "'");
-    return ArrayView{shown.buf, *dtype, static_cast<std::uint64_t>(shown.len) / item,
-                     shown.readonly == 0, owner};
+    return ArrayView{.data = shown.buf,
+                     .dtype = *dtype,
+                     .count = static_cast<std::uint64_t>(shown.len) / item,
+                     .writable = shown.readonly == 0,
+                     .owner = owner};
 }
 
-std::optional<DType> dlpack_dtype(const dlpack::DataType& dtype) {
-    if (dtype.lanes != 1) return std::nullopt;
-    const std::size_t size = dtype.bits / 8U;
-    switch (dtype.code) {
-        case dlpack::code_int:
-            return dtype_of('i', size);
-        case dlpack::code_uint:
-            return dtype_of('u', size);
-        case dlpack::code_float:
-            return dtype_of('f', size);
-        case dlpack::code_bool:
-            return dtype_of('b', size);
-        case dlpack::code_bfloat:
-            return size == 2 ? std::optional(DType::bf16) : std::nullopt;
-        default:
-            return std::nullopt;
-    }
-}
-
-py::capsule dlpack_capsule(py::handle object) {
-    const auto export_method = object.attr("__dlpack__");
-    try {
-        return export_method(py::arg("max_version") = py::make_tuple(1, 0));
-    } catch (const py::error_already_set& error) {
-        // Exporters older than version 1.0 do not know the argument.
-        if (!error.matches(PyExc_TypeError)) throw;
-    }
-    return export_method();
-}
-
-ArrayView view_dlpack(py::handle object, const char* argument) {
-    const auto device = object.attr("__dlpack_device__")().cast<std::pair<int, int>>().first;
-    if (device != dlpack::device_cpu && device != dlpack::device_cuda_host &&
-        device != dlpack::device_rocm_host) {
-        fail_type(argument, "lies on a device; this build of pycoll has no CUDA support");
-    }
-    py::object exported;
-    try {
-        exported = dlpack_capsule(object);
-    } catch (const py::error_already_set& error) {
-        fail_value(argument,
-                   "cannot be exported by DLPack: " + std::string(py::str(error.value())));
-    }
-    const auto capsule = py::reinterpret_borrow<py::capsule>(exported);
-    const dlpack::Tensor* tensor = nullptr;
-    bool writable = true;
-    if (std::string_view(capsule.name()) == "dltensor_versioned") {
-        const auto* managed = capsule.get_pointer<dlpack::ManagedTensorVersioned>();
-        tensor = &managed->tensor;
-        writable = (managed->flags & dlpack::flag_read_only) == 0;
-    } else {
-        tensor = &capsule.get_pointer<dlpack::ManagedTensor>()->tensor;
-    }
-    const auto dtype = dlpack_dtype(tensor->dtype);
-    if (!dtype) {
-        fail_dtype(argument, "DLPack type code " + std::to_string(tensor->dtype.code) + " with " +
-                                 std::to_string(tensor->dtype.bits) + " bits");
-    }
-    std::int64_t count = 1;
-    bool contiguous = true;
-    for (std::int32_t i = tensor->ndim - 1; i >= 0; --i) {
-        contiguous &=
-            tensor->strides == nullptr || tensor->shape[i] == 1 || tensor->strides[i] == count;
-        count *= tensor->shape[i];
-    }
-    if (!contiguous && count > 0) fail_contiguous(argument);
-    // The capsule is not consumed: its own destructor gives the tensor back.
-    return {static_cast<std::byte*>(tensor->data) + tensor->byte_offset, *dtype,
-            static_cast<std::uint64_t>(count), writable, exported};
-}
-
-}  // namespace
-
-ArrayView view_array(py::handle object, const char* argument) {
+ArrayView view_any(py::handle object, const char* argument, std::optional<cuda::Stream> stream) {
     static_assert(std::endian::native == std::endian::little);
     if (py::isinstance<py::array>(object)) {
         return view_numpy(py::reinterpret_borrow<py::array>(object), argument);
     }
-    if (py::hasattr(object, "__cuda_array_interface__")) {
-        fail_type(argument, "lies on a GPU; this build of pycoll has no CUDA support");
-    }
+    if (const auto view = view_cuda_array_interface(object, argument, stream)) return *view;
     const bool has_buffer = PyObject_CheckBuffer(object.ptr()) != 0;
     if (has_buffer) {
         if (const auto view = view_buffer(object, argument)) return *view;
     }
-    if (py::hasattr(object, "__dlpack__")) {
-        ArrayView view = view_dlpack(object, argument);
+    if (has_dlpack(object)) {
+        ArrayView view = view_dlpack(object, argument, stream);
         // JAX's arrays are immutable. Those of bfloat16 are known to DLPack only, which JAX does
         // not tell so; those of other types have a buffer, and there it does.
         view.writable &= !has_buffer;
@@ -222,7 +102,24 @@ ArrayView view_array(py::handle object, const char* argument) {
     const std::string type = py::str(py::type::handle_of(object).attr("__name__"));
     fail_type(argument, "is a " + type +
                             ", not an array; pass a NumPy array, or anything with the buffer "
-                            "protocol or DLPack");
+                            "protocol, DLPack or __cuda_array_interface__");
+}
+
+}  // namespace
+
+ArrayView view_array(py::handle object, const char* argument, std::optional<cuda::Stream> stream) {
+    ArrayView view = view_any(object, argument, stream);
+    // GPUs do not read elements that lie across their borders.
+    if (view.gpu && reinterpret_cast<std::uintptr_t>(view.data) % size_of(view.dtype) != 0) {
+        fail_value(argument, "does not lie at a multiple of its elements' size; pass a copy of it");
+    }
+    return view;
+}
+
+ArrayView view_host_array(py::handle object, const char* argument) {
+    ArrayView view = view_array(object, argument);
+    if (view.gpu) fail_type(argument, "lies on a GPU; pass an array on the host");
+    return view;
 }
 
 }  // namespace pycoll

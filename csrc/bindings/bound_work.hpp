@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bindings/arguments.hpp"
+#include "bindings/stream_argument.hpp"
 #include "engine/communicator.hpp"
 
 namespace pycoll {
@@ -28,6 +29,8 @@ private:
 /// A Work as Python sees it.
 struct BoundWork {
     SharedCommunicator communicator;
+    /// Of its arrays, if they lie on one.
+    std::optional<int> gpu;
     Work work;
 
     bool test() {
@@ -40,6 +43,22 @@ struct BoundWork {
             naming(communicator->rank(), "wait", [&] { return timeout_argument(timeout); });
         const Unlocked unlocked(*communicator);
         work.wait(limit);
+    }
+
+    /// Has a stream go on after the operation only.
+    void order(pybind11::handle stream) {
+        naming(communicator->rank(), "wait", [&] {
+            const auto ordered = stream_argument(stream);
+            if (!ordered) throw pybind11::type_error("'stream' is missing; pass one");
+            if (!gpu) {
+                throw pybind11::type_error(
+                    "'stream' is for operations on a GPU, and the arrays of this one are on the "
+                    "host; omit it");
+            }
+            require_not_captured(*gpu, *ordered, "'stream'");
+            const Unlocked unlocked(*communicator);
+            work.order(*ordered);
+        });
     }
 };
 

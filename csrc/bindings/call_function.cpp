@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bindings/collective_call.hpp"
+#include "bindings/placement.hpp"
 
 namespace py = pybind11;
 
@@ -27,6 +28,8 @@ enum Argument : std::size_t {
     algorithm_argument,
     chunk_bytes_argument,
     async_argument,
+    stream_argument_,
+    new_output_argument,
     argument_count,
 };
 
@@ -51,10 +54,9 @@ py::object run(const SharedCommunicator& communicator, Collective collective,
     require_open(*communicator, function);
     return naming(rank, function, [&]() -> py::object {
         const auto arrays = shared_arrays();
-        const Call call =
-            collective_call(collective, rank, communicator->size(), std::move(arguments), *arrays);
+        const Call call = collective_call(collective, *communicator, std::move(arguments), *arrays);
         if (async_op) {
-            return py::cast(BoundWork{communicator, [&] {
+            return py::cast(BoundWork{communicator, ordinal_of(call.gpu), [&] {
                                           const Unlocked unlocked(*communicator);
                                           return communicator->start(call, arrays);
                                       }()});
@@ -80,7 +82,8 @@ PyObject* call(PyObject* self, PyObject* const* arguments, Py_ssize_t given) {
                 {argument(input_argument), argument(output_argument), argument(op_argument),
                  py::cast<int>(argument(root_argument)), counts(argument(counts_argument)),
                  counts(argument(recv_counts_argument)), argument(algorithm_argument),
-                 argument(chunk_bytes_argument)},
+                 argument(chunk_bytes_argument), argument(stream_argument_),
+                 arguments[new_output_argument] == Py_True},
                 arguments[async_argument] == Py_True);
         return work ? py::object(work).release().ptr() : py::none().release().ptr();
     } catch (py::error_already_set& error) {

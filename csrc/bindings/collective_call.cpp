@@ -5,6 +5,9 @@
 #include <utility>
 
 #include "bindings/arguments.hpp"
+#include "bindings/placement.hpp"
+#include "bindings/stream_argument.hpp"
+#include "device/cuda/kernels.hpp"
 
 namespace py = pybind11;
 
@@ -21,22 +24,25 @@ bool has_output(Collective collective, bool is_root) {
     return collective != Collective::barrier;
 }
 
-/// The views of the arrays that this rank has to pass.
-void view_arrays(const CollectiveArguments& arguments, Collective collective, bool is_root,
-                 const char* out, Arrays& arrays) {
-    const auto view = [](py::handle array, const char* argument) {
+/// The views of the arrays that this rank has to pass, and where they lie.
+std::optional<OnGpu> view_arrays(const CollectiveArguments& arguments, Collective collective,
+                                 bool is_root, const char* out, Communicator& communicator,
+                                 Arrays& arrays) {
+    const auto stream = stream_argument(arguments.stream);
+    const auto view = [&](py::handle array, const char* argument, bool is_new) {
         if (array.is_none()) {
             throw py::type_error("'" + std::string(argument) +
                                  "' is missing; this rank must pass an array");
         }
-        return view_array(array, argument);
+        return view_array(array, argument, is_new ? std::nullopt : stream);
     };
     const bool reads = has_input(collective, is_root);
     const bool writes = has_output(collective, is_root);
-    if (reads) arrays.input = view(arguments.input, "array");
-    if (!writes) return;
+    if (reads) arrays.input = view(arguments.input, "array", false);
+    if (!writes) return place_of({{"array", arrays.input}}, stream, communicator);
     const bool same = arguments.input.is(arguments.output);
-    arrays.output = reads && same ? arrays.input : view(arguments.output, out);
+    arrays.output =
+        reads && same ? arrays.input : view(arguments.output, out, arguments.output_is_new);
     // The root of a broadcast only reads its array.
     const bool written = !same || collective != Collective::broadcast;
     if (written && !arrays.output.writable) {
@@ -47,6 +53,8 @@ void view_arrays(const CollectiveArguments& arguments, Collective collective, bo
                              std::string(name(arrays.output.dtype)) + ", but 'array' is " +
                              std::string(name(arrays.input.dtype)) + "; pass one of that dtype");
     }
+    if (!reads) return place_of({{out, arrays.output}}, stream, communicator);
+    return place_of({{"array", arrays.input}, {out, arrays.output}}, stream, communicator);
 }
 
 void require_supported(ReduceOp op, DType dtype) {
@@ -59,6 +67,13 @@ void require_supported(ReduceOp op, DType dtype) {
     throw py::value_error("'op' is '" + std::string(name(op)) +
                           "', which is not defined for dtype " + std::string(name(dtype)) +
                           "; pass one of " + supported);
+}
+
+void require_kernels(const std::optional<OnGpu>& gpu) {
+    if (!gpu || !cuda::kernel_image().empty()) return;
+    throw py::type_error(
+        "'array' lies on a GPU, and this build of pycoll has no kernels for GPUs; install it again "
+        "where there is a CUDA toolkit (nvcc), see docs/gpu.md");
 }
 
 /// The count of a call, from whichever array has it.
@@ -102,8 +117,10 @@ std::shared_ptr<Arrays> shared_arrays() {
             }};
 }
 
-Call collective_call(Collective collective, int rank, int size, CollectiveArguments arguments,
-                     Arrays& arrays) {
+Call collective_call(Collective collective, Communicator& communicator,
+                     CollectiveArguments arguments, Arrays& arrays) {
+    const int rank = communicator.rank();
+    const int size = communicator.size();
     Call call{.collective = collective, .root = arguments.root};
     const std::string op = text_argument(arguments.op, "op");
     const auto parsed = parse_reduce_op(op);
@@ -122,9 +139,12 @@ Call collective_call(Collective collective, int rank, int size, CollectiveArgume
     const char* const out =
         collective == Collective::broadcast || arguments.input.is(arguments.output) ? "array"
                                                                                     : "out";
-    view_arrays(arguments, collective, is_root, out, arrays);
+    call.gpu = view_arrays(arguments, collective, is_root, out, communicator, arrays);
     call.dtype = has_input(collective, is_root) ? arrays.input.dtype : arrays.output.dtype;
-    if (reduces(collective)) require_supported(call.op, call.dtype);
+    if (reduces(collective)) {
+        require_supported(call.op, call.dtype);
+        require_kernels(call.gpu);
+    }
     call.count = count_of(collective, arrays, static_cast<std::uint64_t>(size), !arguments.counts);
     call.input = arrays.input.data;
     call.output = arrays.output.data;

@@ -9,6 +9,7 @@
 
 #include "bindings/array_view.hpp"
 #include "engine/call.hpp"
+#include "engine/communicator.hpp"
 
 namespace pycoll {
 
@@ -31,12 +32,16 @@ struct CollectiveArguments {
     std::optional<std::vector<std::uint64_t>> recv_counts;
     pybind11::handle algorithm;
     pybind11::handle chunk_bytes;
+    pybind11::handle stream;
+    /// Was the output made for this call? Then its library knows better than the caller what must
+    /// come before it is written: memory that it used for something else until now.
+    bool output_is_new;
 };
 
 /// Works out the call and the views in `arrays`, which it points into. Checks all that can be
 /// checked without knowing the algorithms; throws pybind11::type_error or value_error, or
-/// std::invalid_argument, naming the argument.
-[[nodiscard]] Call collective_call(Collective collective, int rank, int size,
+/// std::invalid_argument, naming the argument, or cuda::CudaError.
+[[nodiscard]] Call collective_call(Collective collective, Communicator& communicator,
                                    CollectiveArguments arguments, Arrays& arrays);
 
 }  // namespace pycoll

@@ -16,7 +16,9 @@
 #include "bindings/call_function.hpp"
 #include "bindings/collective_call.hpp"
 #include "bindings/module.hpp"
+#include "bindings/placement.hpp"
 #include "bindings/shared_memory.hpp"
+#include "bindings/stream_argument.hpp"
 #include "device/host/reduce.hpp"
 #include "engine/communicator.hpp"
 #include "engine/progress.hpp"
@@ -41,33 +43,37 @@ int user_tag(const Communicator& communicator, py::handle value) {
 }
 
 BoundWork send(const SharedCommunicator& communicator, py::handle array, py::handle dst,
-               py::handle tag) {
+               py::handle tag, py::handle stream) {
     require_open(*communicator, "send");
     return naming(communicator->rank(), "send", [&] {
         const int peer = other_rank(*communicator, dst, "dst");
         const int number = user_tag(*communicator, tag);
         const auto arrays = shared_arrays();
-        arrays->input = view_array(array, "array");
+        const auto named = stream_argument(stream);
+        arrays->input = view_array(array, "array", named);
+        const auto gpu = place_of({{"array", arrays->input}}, named, *communicator);
         const Unlocked unlocked(*communicator);
-        return BoundWork{communicator,
-                         communicator->send(arrays->input.bytes(), peer, number, arrays)};
+        return BoundWork{communicator, ordinal_of(gpu),
+                         communicator->send(arrays->input.bytes(), peer, number, arrays, gpu)};
     });
 }
 
 BoundWork recv(const SharedCommunicator& communicator, py::handle array, py::handle src,
-               py::handle tag) {
+               py::handle tag, py::handle stream) {
     require_open(*communicator, "recv");
     return naming(communicator->rank(), "recv", [&] {
         const int peer = other_rank(*communicator, src, "src");
         const int number = user_tag(*communicator, tag);
         const auto arrays = shared_arrays();
-        arrays->output = view_array(array, "array");
+        const auto named = stream_argument(stream);
+        arrays->output = view_array(array, "array", named);
         if (!arrays->output.writable) {
             throw py::value_error("'array' is read-only; pass a writable array");
         }
+        const auto gpu = place_of({{"array", arrays->output}}, named, *communicator);
         const Unlocked unlocked(*communicator);
-        return BoundWork{communicator,
-                         communicator->recv(arrays->output.bytes(), peer, number, arrays)};
+        return BoundWork{communicator, ordinal_of(gpu),
+                         communicator->recv(arrays->output.bytes(), peer, number, arrays, gpu)};
     });
 }
 
@@ -84,19 +90,31 @@ void bind_communicator(py::module_& m) {
     // The last one registered is tried first: it must be the more special one.
     const py::object collective_error =
         bind_error<CollectiveError>(m, "CollectiveError", PyExc_RuntimeError);
+    // Of operations under way, and of what is refused before they begin.
+    static py::handle cuda_error;
+    cuda_error = bind_error<GpuError>(m, "CudaError", collective_error).release();
+    py::register_local_exception_translator([](std::exception_ptr thrown) {
+        try {
+            if (thrown) std::rethrow_exception(thrown);
+        } catch (const cuda::CudaError& error) {
+            py::set_error(cuda_error, error.what());
+        }
+    });
     bind_error<TimeoutError>(m, "TimeoutError",
                              py::make_tuple(collective_error, py::handle(PyExc_TimeoutError)));
 
     py::class_<BoundWork>(m, "Work")
         .def("test", &BoundWork::test)
-        .def("wait", &BoundWork::wait, py::arg("timeout") = py::none());
+        .def("wait", &BoundWork::wait, py::arg("timeout") = py::none())
+        .def("order", &BoundWork::order, py::arg("stream"));
 
     py::class_<Communicator, SharedCommunicator>(m, "Communicator")
         .def(py::init([](int fortran_handle, double timeout, bool oversubscribed,
                          const CostModel& model, std::size_t message_bytes,
                          const std::shared_ptr<Segment>& segment, const std::vector<int>& ranks,
                          std::vector<pid_t> processes, std::vector<int> nodes,
-                         const std::map<std::string, std::string>& wishes, bool checks_calls) {
+                         const std::map<std::string, std::string>& wishes, bool checks_calls,
+                         bool shares_gpus) {
                  // A wrong PYCOLL_ISA is refused here, not in the middle of the first fold.
                  static_cast<void>(host::instruction_set());
                  Communicator::Options options;
@@ -105,6 +123,7 @@ void bind_communicator(py::module_& m) {
                  options.model = model;
                  options.nodes = std::move(nodes);
                  options.checks_calls = checks_calls;
+                 options.shares_gpus = shares_gpus;
                  for (const auto& [collective, algorithm] : wishes) {
                      const auto parsed = parse_collective(collective);
                      if (!parsed) throw py::value_error("unknown collective '" + collective + "'");
@@ -127,11 +146,12 @@ void bind_communicator(py::module_& m) {
              py::arg("segment") = std::shared_ptr<Segment>(), py::arg("ranks") = std::vector<int>(),
              py::arg("processes") = std::vector<pid_t>(), py::arg("nodes") = std::vector<int>(),
              py::arg("wishes") = std::map<std::string, std::string>(),
-             py::arg("checks_calls") = false)
+             py::arg("checks_calls") = false, py::arg("shares_gpus") = true)
         .def_property_readonly("rank", &Communicator::rank)
         .def_property_readonly("size", &Communicator::size)
         .def_property_readonly("transport", &Communicator::transport_name)
         .def_property_readonly("user_tags", &Communicator::user_tags)
+        .def_property_readonly("gpu", &Communicator::gpu)
         .def_property_readonly("closed", &Communicator::closed)
         .def_property_readonly("sent_bytes", &Communicator::sent_bytes)
         .def("require_open", &require_open, py::arg("function"))
@@ -181,8 +201,9 @@ void bind_communicator(py::module_& m) {
         },
         py::arg("works"), py::arg("timeout"));
     m.def("stop_progress", &stop_progress, py::call_guard<py::gil_scoped_release>());
-    m.def("dtype_of",
-          [](py::handle array) { return std::string(name(view_array(array, "array").dtype)); });
+    m.def("dtype_of", [](py::handle array) {
+        return std::string(name(view_host_array(array, "array").dtype));
+    });
 }
 
 }  // namespace pycoll

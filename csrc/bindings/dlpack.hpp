@@ -10,9 +10,11 @@ struct Device {
     std::int32_t id;
 };
 inline constexpr std::int32_t device_cpu = 1;
+inline constexpr std::int32_t device_cuda = 2;
 /// Memory of the host that is pinned for a GPU.
 inline constexpr std::int32_t device_cuda_host = 3;
 inline constexpr std::int32_t device_rocm_host = 11;
+inline constexpr std::int32_t device_cuda_managed = 13;
 
 struct DataType {
     std::uint8_t code;
@@ -36,6 +38,11 @@ struct Tensor {
     std::int64_t* strides;
     std::uint64_t byte_offset;
 };
+
+/// The name of a capsule says which of the two it holds; of one that has been consumed, it is
+/// another one.
+inline constexpr const char* name = "dltensor";
+inline constexpr const char* versioned_name = "dltensor_versioned";
 
 struct ManagedTensor {
     Tensor tensor;

@@ -26,5 +26,7 @@ PYBIND11_MODULE(PYCOLL_MODULE, m) {
     m.attr("built_against") = built_against();
     pycoll::bind_schedule(m);
     pycoll::bind_shared_memory(m);
+    pycoll::bind_gpu_memory(m);
     pycoll::bind_communicator(m);
+    pycoll::bind_cuda(m);
 }

@@ -62,9 +62,9 @@ void bind_kernels(py::module_& m) {
     m.def(
         "fold",
         [](py::handle out, py::handle left, py::handle right, std::string_view op) {
-            const ArrayView to = view_array(out, "out");
-            const ArrayView a = view_array(left, "left");
-            const ArrayView b = view_array(right, "right");
+            const ArrayView to = view_host_array(out, "out");
+            const ArrayView a = view_host_array(left, "left");
+            const ArrayView b = view_host_array(right, "right");
             const auto parsed = parse_reduce_op(op);
             if (!parsed || !supports(*parsed, to.dtype)) {
                 throw py::value_error("'op' is '" + std::string(op) + "'; it must be one that " +
@@ -82,8 +82,8 @@ void bind_kernels(py::module_& m) {
     m.def(
         "copy",
         [](py::handle out, py::handle source) {
-            const ArrayView to = view_array(out, "out");
-            const ArrayView from = view_array(source, "source");
+            const ArrayView to = view_host_array(out, "out");
+            const ArrayView from = view_host_array(source, "source");
             if (!to.writable) throw py::value_error("'out' is read-only; pass a writable array");
             if (from.dtype != to.dtype || from.count != to.count) {
                 throw py::value_error("'out' and 'source' differ in length or dtype");
@@ -107,8 +107,14 @@ void bind_model(py::module_& m) {
     py::class_<CostModel>(m, "CostModel")
         .def(py::init([](const Link& intra_node, const Link& inter_node, double gamma, double copy,
                          double signal, double wake, std::vector<int> nodes, int cores_per_node) {
-                 return CostModel{intra_node, inter_node,       gamma,         copy, signal,
-                                  wake,       std::move(nodes), cores_per_node};
+                 return CostModel{.intra_node = intra_node,
+                                  .inter_node = inter_node,
+                                  .gamma = gamma,
+                                  .copy = copy,
+                                  .signal = signal,
+                                  .wake = wake,
+                                  .nodes = std::move(nodes),
+                                  .cores_per_node = cores_per_node};
              }),
              py::kw_only(), py::arg("intra_node") = Link{}, py::arg("inter_node") = Link{},
              py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("signal") = 0.0,

@@ -1,41 +1,57 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
-#include <new>
 #include <utility>
 #include <vector>
+
+#include "device/memory_source.hpp"
 
 namespace pycoll {
 
 /// Scratch memory that is handed out again and again: a fresh page costs more to touch for the
-/// first time than to fold. Not thread-safe.
+/// first time than to fold, and memory of a GPU more to get than to fill. Not thread-safe.
 class BufferPool {
 public:
-    static constexpr std::size_t alignment = 64;  // one cache line, one AVX-512 register
-    /// Returned memory beyond this goes back to the system.
-    static constexpr std::size_t max_idle_bytes = std::size_t{32} << 20;
+    /// Returned memory beyond this goes back to where it came from.
+    static constexpr std::size_t default_idle_bytes = std::size_t{32} << 20;
 
     /// Memory with one owner; empty when default-made, and after it was moved from.
     class Block {
     public:
         Block() = default;
-        explicit Block(std::size_t size)
-            : memory_(static_cast<std::byte*>(::operator new(size, std::align_val_t{alignment})),
-                      Free{size}) {}
+        Block(MemorySource& source, std::size_t size)
+            : source_(&source), data_(source.allocate(size)), size_(size) {}
+        Block(Block&& other) noexcept { swap(other); }
+        Block& operator=(Block&& other) noexcept {
+            Block taken(std::move(other));
+            swap(taken);
+            return *this;
+        }
+        Block(const Block&) = delete;
+        Block& operator=(const Block&) = delete;
+        ~Block() {
+            if (data_ != nullptr) source_->free(data_);
+        }
 
-        [[nodiscard]] std::byte* data() const { return memory_.get(); }
-        [[nodiscard]] std::size_t size() const { return memory_ ? memory_.get_deleter().size : 0; }
+        [[nodiscard]] std::byte* data() const { return data_; }
+        [[nodiscard]] std::size_t size() const { return size_; }
 
     private:
-        struct Free {
-            std::size_t size;
-            void operator()(std::byte* p) const {
-                ::operator delete(p, std::align_val_t{alignment});
-            }
-        };
-        std::unique_ptr<std::byte, Free> memory_;
+        void swap(Block& other) noexcept {
+            std::swap(source_, other.source_);
+            std::swap(data_, other.data_);
+            std::swap(size_, other.size_);
+        }
+
+        MemorySource* source_ = nullptr;
+        std::byte* data_ = nullptr;
+        std::size_t size_ = 0;
     };
+
+    /// `source` must outlive all blocks.
+    explicit BufferPool(MemorySource& source = HostMemory::instance(),
+                        std::size_t max_idle_bytes = default_idle_bytes)
+        : source_(source), max_idle_bytes_(max_idle_bytes) {}
 
     /// At least `bytes` bytes; an empty block for none.
     [[nodiscard]] Block take(std::size_t bytes) {
@@ -50,16 +66,18 @@ public:
             idle_bytes_ -= size;
             return block;
         }
-        return Block(size);
+        return {source_, size};
     }
 
     void give_back(Block block) {
-        if (block.size() == 0 || idle_bytes_ + block.size() > max_idle_bytes) return;
+        if (block.size() == 0 || block.size() > max_idle_bytes_ - idle_bytes_) return;
         idle_bytes_ += block.size();
         idle_.push_back(std::move(block));
     }
 
 private:
+    MemorySource& source_;
+    std::size_t max_idle_bytes_;
     std::vector<Block> idle_;
     std::size_t idle_bytes_ = 0;
 };

@@ -1,15 +1,24 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/collective.hpp"
 #include "core/dtype.hpp"
 #include "core/reduction.hpp"
+#include "device/cuda/driver.hpp"
 #include "schedule/request.hpp"
 
 namespace pycoll {
+
+/// That arrays lie on a GPU.
+struct OnGpu {
+    int ordinal = 0;
+    /// What is on these streams comes first.
+    std::vector<cuda::Stream> after = {};
+};
 
 /// One collective call as the user makes it.
 struct Call {
@@ -26,6 +35,8 @@ struct Call {
     std::string algorithm = "auto";
     /// Bytes per pipelined chunk; 0 leaves it to the library.
     std::uint64_t chunk_bytes = 0;
+    /// Nothing where they lie in memory of the host.
+    std::optional<OnGpu> gpu = {};
 };
 
 /// Checks a call before anything is sent and works out whether its input and output share memory.

@@ -54,6 +54,13 @@ double seconds(const Choice& choice, const Request& shared, std::size_t element_
     return longer + per_element * static_cast<double>(shared.count - enough);
 }
 
+/// Do messages go through memory of the host, piece by piece? Then every algorithm gains from
+/// chunks, and none may do without: what is on its way takes pinned memory.
+bool is_staged(const Algorithm& algorithm, const CostModel& model) {
+    return algorithm.reach == Reach::messages &&
+           (model.staging.alpha > 0 || model.staging.beta > 0);
+}
+
 /// The choice of a chunk where nothing is priced: the smallest, unless they are too many to be
 /// worth their messages.
 Choice unpriced(const Algorithm& algorithm, std::uint64_t bytes, std::size_t element_size) {
@@ -91,12 +98,16 @@ std::uint64_t most_staged(const Request& request) {
 }
 
 /// The chunk of algorithms over shared memory, in elements: what all ranks work on at the same time
-/// should stay in the cache.
+/// should stay in the cache. On a GPU there is none to speak of, and every chunk is launched.
 std::uint64_t shared_chunk(const Algorithm& algorithm, const Request& request,
-                           std::size_t element_size, std::uint64_t wanted_bytes) {
+                           std::size_t element_size, std::uint64_t wanted_bytes,
+                           const CostModel& model) {
     // Any length from 16 to 128 KiB took the same time within 10% (all-reduce of 256 KiB to 32 MiB
     // on 2, 4 and 8 ranks), longer ones up to 20% more.
-    constexpr std::uint64_t direct_bytes = 32 << 10;
+    constexpr std::uint64_t direct_on_host = 32 << 10;
+    // Copies 8 MiB at some 100 GB/s in 16 times the time of a launch.
+    constexpr std::uint64_t direct_on_gpu = 8 << 20;
+    const std::uint64_t direct_bytes = model.launch > 0 ? direct_on_gpu : direct_on_host;
     constexpr std::uint64_t staged_bytes = 128 << 10;
     std::uint64_t bytes = wanted_bytes;
     if (bytes == 0) bytes = algorithm.reach == Reach::arrays ? direct_bytes : staged_bytes;
@@ -112,11 +123,12 @@ Candidate with_best_turns(const Algorithm& algorithm, const Request& shared,
                                                     1 << 20};
     // Long turns leave the cache, which the model does not know: not for a gain of less than that.
     constexpr double least_gain = 0.01;
-    Candidate best{.choice = {&algorithm, shared_chunk(algorithm, shared, element_size, 0)},
+    Candidate best{.choice = {&algorithm, shared_chunk(algorithm, shared, element_size, 0, model)},
                    .seconds = std::numeric_limits<double>::infinity()};
     std::uint64_t previous = 0;
     for (const std::uint64_t bytes : sizes) {
-        const Choice choice{&algorithm, shared_chunk(algorithm, shared, element_size, bytes)};
+        const Choice choice{&algorithm,
+                            shared_chunk(algorithm, shared, element_size, bytes, model)};
         // The stage has no room for more, or one turn moves everything.
         if (choice.chunk == previous || previous >= shared.count) break;
         previous = choice.chunk;
@@ -135,12 +147,15 @@ Candidate with_best_chunk(const Algorithm& algorithm, const Request& shared,
         return with_best_turns(algorithm, shared, element_size, model);
     }
     if (algorithm.pipelined && algorithm.reach == Reach::arrays) {
-        best.choice.chunk = shared_chunk(algorithm, shared, element_size, 0);
+        best.choice.chunk = shared_chunk(algorithm, shared, element_size, 0, model);
         best.seconds = seconds(best.choice, shared, element_size, model);
         return best;
     }
+    const bool staged = is_staged(algorithm, model);
+    // Longer messages there are none.
+    if (staged) best.choice.chunk = chunk_sizes.front() / element_size;
     best.seconds = seconds(best.choice, shared, element_size, model);
-    if (!algorithm.pipelined) return best;
+    if (!algorithm.pipelined && !staged) return best;
     const std::uint64_t bytes = shared.count * element_size;
     double previous = std::numeric_limits<double>::infinity();
     for (const std::uint64_t chunk_bytes : chunk_sizes) {
@@ -251,9 +266,11 @@ bool is_able(const Algorithm& algorithm, const Request& request, std::size_t ele
 /// Would a staged algorithm in turns, which there is for every collective but the barrier,
 /// certainly be faster? The model does not see that slots leave the cache: an all-reduce of 64 to
 /// 256 KiB over slots took 1.1 to 2 times as long as a staged one on 2, 4 and 8 ranks.
-bool is_long_for_slots(const Algorithm& algorithm, const Request& shared,
-                       std::size_t element_size) {
+bool is_long_for_slots(const Algorithm& algorithm, const Request& shared, std::size_t element_size,
+                       const CostModel& model) {
     constexpr std::uint64_t longest = 32 << 10;
+    // On a GPU they leave no cache, and turns cost launches, which the model knows.
+    if (model.launch > 0) return false;
     return algorithm.reach == Reach::stages && !algorithm.pipelined &&
            shared.count * element_size > longest;
 }
@@ -311,7 +328,7 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     std::vector<Candidate> all;
     for (const Algorithm& algorithm : algorithms()) {
         if (!is_able(algorithm, request, element_size, reach)) continue;
-        if (is_long_for_slots(algorithm, shared, element_size)) continue;
+        if (is_long_for_slots(algorithm, shared, element_size, model)) continue;
         all.push_back(with_best_chunk(algorithm, shared, element_size, model));
         // Ranks that share memory meet before they send messages, to see that they make the same
         // call.
@@ -356,16 +373,17 @@ Choice choose(const Request& request, std::size_t element_size, const CostModel&
         const Algorithm& algorithm = find_within(reach, request.collective, name);
         require_able(algorithm, request, element_size, reach);
         choice.algorithm = &algorithm;
-        if (algorithm.pipelined && chunk_bytes == 0) {
+        if (chunk_bytes == 0 && (algorithm.pipelined || is_staged(algorithm, model))) {
             choice = with_best_chunk(algorithm, shared_request(request, element_size), element_size,
                                      model)
                          .choice;
         }
     }
-    if (chunk_bytes > 0 && choice.algorithm->pipelined) {
-        choice.chunk = choice.algorithm->reach == Reach::messages
-                           ? std::max<std::uint64_t>(chunk_bytes / element_size, 1)
-                           : shared_chunk(*choice.algorithm, request, element_size, chunk_bytes);
+    if (chunk_bytes > 0 && (choice.algorithm->pipelined || is_staged(*choice.algorithm, model))) {
+        choice.chunk =
+            choice.algorithm->reach == Reach::messages
+                ? std::max<std::uint64_t>(chunk_bytes / element_size, 1)
+                : shared_chunk(*choice.algorithm, request, element_size, chunk_bytes, model);
     }
     return choice;
 }

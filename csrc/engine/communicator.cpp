@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/abandoned.hpp"
+#include "engine/gpu_costs.hpp"
 #include "engine/progress.hpp"
 
 namespace pycoll {
@@ -98,15 +99,15 @@ Work Communicator::start(const Call& call, std::shared_ptr<void> keep_alive) {
 }
 
 Work Communicator::send(std::span<const std::byte> bytes, int peer, int tag,
-                        std::shared_ptr<void> keep_alive) {
+                        std::shared_ptr<void> keep_alive, const std::optional<OnGpu>& gpu) {
     return message(StepKind::send, bytes.size(), peer, tag, {.input = bytes.data()},
-                   std::move(keep_alive));
+                   std::move(keep_alive), gpu);
 }
 
 Work Communicator::recv(std::span<std::byte> bytes, int peer, int tag,
-                        std::shared_ptr<void> keep_alive) {
+                        std::shared_ptr<void> keep_alive, const std::optional<OnGpu>& gpu) {
     return message(StepKind::recv, bytes.size(), peer, tag, {.output = bytes.data()},
-                   std::move(keep_alive));
+                   std::move(keep_alive), gpu);
 }
 
 Request Communicator::request_of(const Call& call) const {
@@ -128,6 +129,7 @@ std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call, boo
 
 void Communicator::close() {
     std::unique_ptr<Transport> transport;
+    std::shared_ptr<GpuSide> gpu;
     Executions abandoned;
     {
         Lock lock(mutex_);
@@ -137,6 +139,7 @@ void Communicator::close() {
         abandoned.swap(abandoned_);
         spare_.clear();
         plans_.clear();
+        gpu.swap(gpu_);
         neighbours_.reset();
     }
     if (!abandoned.empty()) abandon(std::move(transport), std::move(abandoned));
@@ -145,6 +148,7 @@ void Communicator::close() {
 template <typename How>
 std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
                                                 const Execution::Operands& operands, int tag,
+                                                std::unique_ptr<GpuRun> gpu,
                                                 std::shared_ptr<void> keep_alive, How&& how) {
     std::shared_ptr<Execution> execution;
     if (spare_.empty()) {
@@ -155,13 +159,13 @@ std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
     }
     active_.push_back(execution);
     execution->prepare(label, after(options_.timeout), std::move(keep_alive));
-    execution->set_operands(operands, tag);
+    execution->set_operands(operands, tag, std::move(gpu));
     // From here on peers may have heard of it.
     if (label.sequence > 0) sequence_ = label.sequence;
     try {
         how(execution);
     } catch (const std::exception& error) {
-        break_off(execution.get(), {.why = error.what()});
+        break_off(execution.get(), failure_of(error));
         execution->check();
     }
     if (execution->done()) active_.pop_back();
@@ -172,16 +176,31 @@ std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr
     const Request request = request_of(call);
     Lock lock(mutex_);
     require_usable();
+    wait_until(lock, &Communicator::nobody_gets_introduced);
+    if (call.gpu) {
+        use_gpu(call.gpu->ordinal);
+        if (!gpu_->is_introduced()) {
+            // What is wrong with the call is to be found before anybody hears of it.
+            static_cast<void>(plans_.choice(request, call, reach()));
+            get_introduced(call, lock);
+        }
+    }
     Entry entry = entry_for(request, call);
     wait_until(lock, &Communicator::next_tag_is_free);
     require_usable();
+    std::unique_ptr<GpuRun> gpu;
+    if (call.gpu) {
+        gpu = std::make_unique<GpuRun>(gpu_, call.gpu->after);
+        gpu->reserve(*entry.if_private);
+        if (entry.if_registered != entry.if_private) gpu->reserve(*entry.if_registered);
+    }
     const std::uint64_t sequence = sequence_ + 1;
     const Execution::Label label{
         .what = name(call.collective), .count = call.count, .sequence = sequence};
     const int tag = static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_));
-    return launch(label, {call.input, call.output, call.dtype, call.op}, tag, std::move(keep_alive),
-                  [&](const std::shared_ptr<Execution>& execution) {
-                      if (!neighbours_ && !shows_calls_) {
+    return launch(label, {call.input, call.output, call.dtype, call.op}, tag, std::move(gpu),
+                  std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
+                      if (!neighbours_ && !shows_calls_ && !call.gpu) {
                           execution->begin(std::move(entry.if_private), means(),
                                            Execution::Entry::none);
                           return;
@@ -199,22 +218,59 @@ Reach Communicator::reach() const {
     return neighbours_ && neighbours_->are_all() ? Reach::arrays : Reach::messages;
 }
 
+void Communicator::get_introduced(const Call& call, Lock& lock) {
+    if (size_ == 1) {
+        return gpu_->introduce(Reach::messages, PlanCache(gpu_model(options_.model, true)),
+                               gpu_->takes_gpu_memory(), nullptr);
+    }
+    gets_introduced_ = true;
+    std::exception_ptr failure;
+    try {
+        offer_gpu(lock);
+        wait_until(lock, &Communicator::next_tag_is_free);
+        require_usable();
+        const std::uint64_t sequence = sequence_ + 1;
+        const Execution::Label label{
+            .what = name(call.collective), .count = call.count, .sequence = sequence};
+        const int tag = static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_));
+        const std::shared_ptr<Execution> execution =
+            launch(label, {.dtype = call.dtype}, tag, nullptr, nullptr,
+                   [&](const std::shared_ptr<Execution>& started) {
+                       entries_.emplace_back();
+                       entries_.back().execution = started;
+                       entries_.back().post = signature(call, rank_, sequence);
+                       entries_.back().introduces_gpus = true;
+                       if (entries_.size() == 1) advance_entries();
+                   });
+        lock.unlock();
+        wait(*execution, std::nullopt);
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    if (!lock.owns_lock()) lock.lock();
+    gets_introduced_ = false;
+    if (failure) std::rethrow_exception(failure);
+}
+
 Communicator::Entry Communicator::entry_for(const Request& request, const Call& call) {
     Entry entry;
-    const Reach best = reach();
-    entry.if_registered = plans_.collective(request, call, best);
-    entry.if_private = best == Reach::arrays ? plans_.collective(request, call, Reach::stages)
+    PlanCache& plans = call.gpu ? gpu_->plans() : plans_;
+    const Reach best = call.gpu ? gpu_->reach() : reach();
+    entry.if_registered = plans.collective(request, call, best);
+    entry.if_private = best == Reach::arrays ? plans.collective(request, call, Reach::stages)
                                              : entry.if_registered;
     // What is best even for registered arrays is taken without asking whether they are.
     entry.meets_in_plan =
         entry.if_registered->is_one_sided() && !entry.if_registered->meets_first();
     if (entry.meets_in_plan) entry.if_private = entry.if_registered;
     const std::size_t element = size_of(call.dtype);
-    const auto array = [&](const void* data, std::uint64_t count) {
-        return SharedNode::Array{count > 0 ? data : nullptr, count * element};
+    const auto place = [&](const void* data, std::uint64_t count) {
+        if (count == 0) return SharedNode::Place();
+        return call.gpu ? GpuHeap::of(call.gpu->ordinal).place_of(data, count * element)
+                        : SharedNode::of(data, count * element);
     };
-    entry.input = array(call.input, request.input_count());
-    entry.output = array(call.output, request.output_count());
+    entry.input = place(call.input, request.input_count());
+    entry.output = place(call.output, request.output_count());
     return entry;
 }
 
@@ -228,7 +284,8 @@ bool Communicator::next_tag_is_free() const {
 }
 
 Work Communicator::message(StepKind kind, std::size_t bytes, int peer, int tag,
-                           const Execution::Operands& operands, std::shared_ptr<void> keep_alive) {
+                           const Execution::Operands& operands, std::shared_ptr<void> keep_alive,
+                           const std::optional<OnGpu>& gpu) {
     if (peer < 0 || peer >= size_ || peer == rank_) {
         throw std::invalid_argument("peer " + std::to_string(peer) + " is not another rank of " +
                                     std::to_string(size_));
@@ -242,11 +299,18 @@ Work Communicator::message(StepKind kind, std::size_t bytes, int peer, int tag,
         const Lock lock(mutex_);
         require_usable();
         auto plan = plans_.message(kind, rank_, size_, peer, bytes);
+        std::unique_ptr<GpuRun> run;
+        if (gpu) {
+            use_gpu(gpu->ordinal);
+            run = std::make_unique<GpuRun>(gpu_, gpu->after);
+            run->reserve(*plan);
+        }
         execution =
             launch({.what = kind == StepKind::send ? "send" : "recv", .count = bytes, .tag = tag},
-                   operands, collective_tags_ + tag, std::move(keep_alive),
+                   operands, collective_tags_ + tag, std::move(run), std::move(keep_alive),
                    [&](const std::shared_ptr<Execution>& started) {
-                       started->begin(std::move(plan), means(), Execution::Entry::none);
+                       messages_.push_back({started, std::move(plan)});
+                       start_messages();
                    });
     }
     watch(shared_from_this());

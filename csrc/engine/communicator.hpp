@@ -16,6 +16,7 @@
 #include "engine/call.hpp"
 #include "engine/errors.hpp"
 #include "engine/execution.hpp"
+#include "engine/gpu_side.hpp"
 #include "engine/neighbours.hpp"
 #include "engine/patience.hpp"
 #include "engine/plan_cache.hpp"
@@ -48,6 +49,8 @@ public:
         /// Are ranks that share no memory to see, too, whether all make the same calls? Costs each
         /// rank a short message to every other one, and one from it, before every call.
         bool checks_calls = false;
+        /// May ranks of one node see each other's GPUs, if they can?
+        bool shares_gpus = true;
     };
 
     /// `neighbours` may be null where Options::nodes is empty: then ranks of one node do not share
@@ -76,13 +79,18 @@ public:
     [[nodiscard]] Work start(const Call& call, std::shared_ptr<void> keep_alive);
 
     [[nodiscard]] Work send(std::span<const std::byte> bytes, int peer, int tag,
-                            std::shared_ptr<void> keep_alive);
+                            std::shared_ptr<void> keep_alive,
+                            const std::optional<OnGpu>& gpu = std::nullopt);
     [[nodiscard]] Work recv(std::span<std::byte> bytes, int peer, int tag,
-                            std::shared_ptr<void> keep_alive);
+                            std::shared_ptr<void> keep_alive,
+                            const std::optional<OnGpu>& gpu = std::nullopt);
 
     /// Which algorithm a call would use, with its chunk in bytes, if the arrays of all ranks are
     /// registered, and if they are not.
     [[nodiscard]] std::pair<std::string, std::uint64_t> chosen(const Call& call, bool registered);
+
+    /// The GPU that operations have used; nothing before the first one.
+    [[nodiscard]] std::optional<int> gpu();
 
     /// Bytes of all messages that this rank has sent: what went through shared memory is not in it.
     [[nodiscard]] std::uint64_t sent_bytes() const {
@@ -112,26 +120,35 @@ private:
                                                    std::shared_ptr<void> keep_alive);
     [[nodiscard]] Work message(StepKind kind, std::size_t bytes, int peer, int tag,
                                const Execution::Operands& operands,
-                               std::shared_ptr<void> keep_alive);
+                               std::shared_ptr<void> keep_alive, const std::optional<OnGpu>& gpu);
     /// Begins with `how(execution)`.
     template <typename How>
     [[nodiscard]] std::shared_ptr<Execution> launch(const Execution::Label& label,
                                                     const Execution::Operands& operands, int tag,
+                                                    std::unique_ptr<GpuRun> gpu,
                                                     std::shared_ptr<void> keep_alive, How&& how);
+    /// Throws CudaError, and std::invalid_argument for another GPU than that of earlier operations.
+    void use_gpu(int ordinal);
+    /// Sees to it that all ranks know of each other's GPUs. They are about to make the same call.
+    void get_introduced(const Call& call, Lock& lock);
+    void offer_gpu(Lock& lock);
+    [[nodiscard]] bool nobody_gets_introduced() const { return !gets_introduced_; }
     /// A collective call on its way in. Where ranks share a node, or check their calls by messages,
     /// they enter calls one after the other, and see whether they have made the same one.
     struct Entry {
         enum class Stage : std::uint8_t {
             queued,
-            checking,   ///< all ranks show each other what they call
-            comparing,  ///< their counts do not fit: they show each other which
-            meeting,    ///< the ranks of the node wait for each other
-            running,    ///< the plan of the call is under way
+            checking,     ///< all ranks show each other what they call
+            comparing,    ///< their counts do not fit: they show each other which
+            meeting,      ///< the ranks of the node wait for each other
+            introducing,  ///< all ranks show each other what they have of their GPUs
+            confirming,   ///< and whether they can see that
+            running,      ///< the plan of the call is under way
         };
         std::shared_ptr<Execution> execution;
         SharedNode::Post post;
-        SharedNode::Array input;
-        SharedNode::Array output;
+        SharedNode::Place input;
+        SharedNode::Place output;
         /// Two plans, if it depends on whether the arrays of all ranks are registered.
         std::shared_ptr<const Plan> if_private;
         std::shared_ptr<const Plan> if_registered;
@@ -140,6 +157,8 @@ private:
         Stage stage = Stage::queued;
         /// Do the ranks of the node meet in the plan itself, which is then the same for all arrays?
         bool meets_in_plan = false;
+        /// Does it only go before the first call on GPUs, by which ranks learn of them?
+        bool introduces_gpus = false;
     };
     [[nodiscard]] Request request_of(const Call& call) const;
     [[nodiscard]] Entry entry_for(const Request& request, const Call& call);
@@ -150,6 +169,9 @@ private:
     void show(const Entry& entry, std::span<const std::uint64_t> words);
     void show_counts(Entry& entry);
     void enter_node(Entry& entry);
+    void introduce_gpu(Entry& entry);
+    void look_at_gpus(Entry& entry);
+    void agree_on_gpus(Entry& entry);
     [[nodiscard]] const std::shared_ptr<const Plan>& plan_after_meeting(const Entry& entry) const;
     [[nodiscard]] Execution::Means means() {
         return {transport_.get(), &pool_, neighbours_.get(), &sent_bytes_};
@@ -160,11 +182,18 @@ private:
     [[nodiscard]] bool nothing_is_outstanding() const { return active_.empty(); }
     void require_usable() const;
 
+    /// Starts messages whose turn it is: those to be sent from a GPU, or received there, may have
+    /// to wait for what comes before them, and nothing overtakes them. True if any started.
+    bool start_messages();
+    /// True if anything moved.
+    bool poll_gpu(const Execution*& culprit);
+
     // Waiting, without the lock.
     void wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout);
     [[nodiscard]] std::vector<std::size_t> wait_some(
         std::span<Execution* const> executions, std::optional<std::chrono::nanoseconds> timeout);
     [[nodiscard]] bool test(Execution& execution);
+    void order(Execution& execution, cuda::Stream stream);
     /// One look of a thread that waits, and a pause if nothing moved.
     void attend(Patience& patience);
     /// Until what it waits for may have come, or the time is over.
@@ -212,6 +241,18 @@ private:
     std::vector<SharedNode::Post> posts_;
     BufferPool pool_;
     PlanCache plans_;
+    /// From the first operation on a GPU on.
+    std::shared_ptr<GpuSide> gpu_;
+    /// Calls wait meanwhile.
+    bool gets_introduced_ = false;
+    /// While ranks get introduced.
+    std::unique_ptr<GpuNode> offered_;
+    struct WaitingMessage {
+        std::shared_ptr<Execution> execution;
+        /// Null once it has begun: then it is on its way to where it can be sent.
+        std::shared_ptr<const Plan> plan;
+    };
+    std::deque<WaitingMessage> messages_;
     /// What is outstanding, in the order in which it was started, hence of the deadlines.
     Executions active_;
     /// Those of them that are on their way in, the first of which is entering.

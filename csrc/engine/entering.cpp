@@ -18,6 +18,7 @@ bool Communicator::advance_entries() {
     while (!entries_.empty()) {
         Entry& entry = entries_.front();
         if (entry.stage == Entry::Stage::queued) {
+            if (!entry.execution->is_ready()) break;
             go_on(entry);
             moved = true;
         }
@@ -66,9 +67,14 @@ void Communicator::go_on(Entry& entry) {
                 }
                 if (!counts_fit(posts_)) return show_counts(entry);
             }
+            if (entry.introduces_gpus) return introduce_gpu(entry);
             entry.stage = Entry::Stage::running;
             return entry.execution->begin(plan_after_meeting(entry), means(),
                                           Execution::Entry::none);
+        case Entry::Stage::introducing:
+            return look_at_gpus(entry);
+        case Entry::Stage::confirming:
+            return agree_on_gpus(entry);
         case Entry::Stage::running:
             break;
     }
@@ -92,6 +98,7 @@ void Communicator::enter_node(Entry& entry) {
                                Execution::Entry::before);
         return;
     }
+    if (entry.introduces_gpus) return introduce_gpu(entry);
     entry.stage = Entry::Stage::running;
     entry.execution->begin(entry.if_private, means(),
                            neighbours_ ? Execution::Entry::along : Execution::Entry::none);
@@ -130,7 +137,11 @@ std::string Communicator::missing_ranks(const Entry& entry) const {
                    (seen ? " (last seen in " + pycoll::describe(*seen) + ")"
                          : " (which has made no call yet)");
     };
-    if (entry.stage == Entry::Stage::checking) {
+    const bool is_introduction =
+        entry.stage == Entry::Stage::introducing || entry.stage == Entry::Stage::confirming;
+    if (is_introduction) {
+        for (const int rank : entry.execution->silent_peers()) add(rank, entry.post);
+    } else if (entry.stage == Entry::Stage::checking) {
         for (const int rank : entry.execution->silent_peers()) add(rank, last_shown_);
     } else if (neighbours_ && entry.stage != Entry::Stage::comparing) {
         const SharedNode& node = neighbours_->node();

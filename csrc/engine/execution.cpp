@@ -9,6 +9,11 @@
 
 namespace pycoll {
 
+Failure failure_of(const std::exception& error) {
+    const bool is_cuda = dynamic_cast<const cuda::CudaError*>(&error) != nullptr;
+    return {is_cuda ? Failure::Kind::cuda : Failure::Kind::failed, error.what()};
+}
+
 void Execution::prepare(const Label& label, Clock::time_point deadline,
                         std::shared_ptr<void> keep_alive) {
     label_ = label;
@@ -33,13 +38,21 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
     means_ = means;
     entry_ = entry;
     entered_ = false;
+    // What comes before the call's own plan lies in memory of the host.
+    on_gpu_ = gpu_ != nullptr && entry != Entry::before;
     // For waits_for(), should anything below fail.
     channels_.clear();
     open_wait_.reset();
     remaining_ = plan_->steps().size();
     if (remaining_ == 0) return end();
 
-    scratch_ = means_.pool->take(plan_->scratch_bytes());
+    std::optional<cuda::Gpu::Current> current;
+    if (on_gpu_) {
+        current.emplace(gpu_->side().gpu());
+        gpu_->begin(remaining_);
+    }
+    scratch_ = on_gpu_ ? gpu_->memory().take(plan_->scratch_bytes())
+                       : means_.pool->take(plan_->scratch_bytes());
     memory_.resize(buffer_count);
     // A schedule is verified never to write its input.
     memory_[Plan::base(Buffer::input)] = static_cast<std::byte*>(const_cast<void*>(input));
@@ -57,15 +70,23 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
 /// Finds the memory of the ranks of the node.
 void Execution::look_around() {
     SharedNode& node = means_.neighbours->node();
+    GpuNode* const gpus = on_gpu_ ? gpu_->side().node() : nullptr;
+    const auto stage = [&](int local) {
+        return gpus != nullptr ? gpus->stage(local, plan_->meets_first())
+                               : node.stage(local, plan_->meets_first());
+    };
+    const auto attach = [&](int local, const SharedNode::Place& place) {
+        return gpus != nullptr ? gpus->attach(local, place) : node.attach(local, place);
+    };
     memory_.resize(buffer_count * (1 + static_cast<std::size_t>(plan_->size())));
-    memory_[Plan::base(Buffer::stage)] = node.stage(node.rank(), plan_->meets_first());
+    memory_[Plan::base(Buffer::stage)] = stage(node.rank());
     for (int local = 0; local < node.size(); ++local) {
         const int rank = means_.neighbours->ranks()[static_cast<std::size_t>(local)];
-        memory_[Plan::base(Buffer::stage, rank)] = node.stage(local, plan_->meets_first());
+        memory_[Plan::base(Buffer::stage, rank)] = stage(local);
         if (local == node.rank() || !plan_->touches_arrays_of_peers()) continue;
-        const SharedNode::Arrays arrays = node.arrays(local);
-        memory_[Plan::base(Buffer::input, rank)] = arrays.input;
-        memory_[Plan::base(Buffer::output, rank)] = arrays.output;
+        const SharedNode::Places places = node.places(local);
+        memory_[Plan::base(Buffer::input, rank)] = attach(local, places.input);
+        memory_[Plan::base(Buffer::output, rank)] = attach(local, places.output);
     }
 }
 
@@ -74,6 +95,8 @@ bool Execution::poll_signals() {
     const std::uint32_t step = *open_wait_;
     const int peer = plan_->steps()[step].peer;
     if (!means_.neighbours->node().has_signal(means_.neighbours->local(peer))) return false;
+    std::optional<cuda::Gpu::Current> current;
+    if (on_gpu_) current.emplace(gpu_->side().gpu());
     open_wait_.reset();
     take_signal(peer);
     finish_step(step);
@@ -126,6 +149,7 @@ void Execution::take_signal(int peer) {
 }
 
 void Execution::message_done(std::uint32_t step) {
+    if (on_gpu_) return take_message(step);
     const Plan::PlanStep& message = plan_->steps()[step];
     if (message.kind == StepKind::recv_reduce) fold_message(step);
     --channels_[message.channel].under_way;
@@ -136,13 +160,27 @@ void Execution::message_done(std::uint32_t step) {
 
 void Execution::fail(Failure failure) {
     failure_ = std::move(failure);
+    if (gpu_ != nullptr) leave_gpu();
     done_.store(true, std::memory_order_release);
 }
 
 void Execution::check() const {
     if (failure_.why.empty()) return;
-    if (failure_.timed_out) throw TimeoutError(failure_.why);
+    switch (failure_.kind) {
+        case Failure::Kind::timed_out:
+            throw TimeoutError(failure_.why);
+        case Failure::Kind::cuda:
+            throw GpuError(failure_.why);
+        case Failure::Kind::failed:
+            break;
+    }
     throw CollectiveError(failure_.why);
+}
+
+void Execution::finish() {
+    on_gpu_ = false;
+    gpu_.reset();
+    done_.store(true, std::memory_order_release);
 }
 
 void Execution::release() {
@@ -153,7 +191,7 @@ void Execution::release() {
 void Execution::advance(std::uint32_t channel) {
     ChannelState& state = channels_[channel];
     const std::uint32_t end = plan_->channels()[channel].end;
-    while (state.next < end && state.under_way < window) {
+    while (state.next < end && state.under_way < plan_->window()) {
         const std::uint32_t step = plan_->channel_steps()[state.next];
         if (pending_[step] > 0) return;
         ++state.next;
@@ -163,6 +201,7 @@ void Execution::advance(std::uint32_t channel) {
 }
 
 void Execution::post(std::uint32_t index) {
+    if (on_gpu_) return post_on_gpu(index);
     const Plan::PlanStep& step = plan_->steps()[index];
     const Token token{this, index};
     switch (step.kind) {
@@ -223,13 +262,17 @@ void Execution::finish_step(std::uint32_t index) {
     const Plan::PlanStep& step = plan_->steps()[index];
     --remaining_;
     for (std::uint32_t i = step.successors; i < step.successors_end; ++i) {
-        const std::uint32_t next = plan_->successors()[i];
-        if (--pending_[next] > 0) continue;
-        if (is_message(plan_->steps()[next].kind)) {
-            advance(plan_->steps()[next].channel);
-        } else {
-            ready_.push_back(next);
-        }
+        release(plan_->successors()[i]);
+    }
+}
+
+/// One of those that a step waits for is out of its way.
+void Execution::release(std::uint32_t step) {
+    if (--pending_[step] > 0) return;
+    if (is_message(plan_->steps()[step].kind)) {
+        advance(plan_->steps()[step].channel);
+    } else {
+        ready_.push_back(step);
     }
 }
 
@@ -244,21 +287,28 @@ void Execution::run_ready() {
         }
         if (kind == StepKind::wait) {
             start_wait(step);
+        } else if (on_gpu_ && kind != StepKind::signal) {
+            queue_local(step);
         } else {
             run_local(plan_->steps()[step]);
             finish_step(step);
         }
     }
     if (plan_->is_one_sided()) means_.neighbours->node().flush();
+    if (on_gpu_) gpu_->lane().flush();
     if (remaining_ == 0) end();
 }
 
 void Execution::end() {
-    means_.pool->give_back(std::move(scratch_));
+    if (on_gpu_) {
+        gpu_->memory().give_back(std::move(scratch_));
+    } else {
+        means_.pool->give_back(std::move(scratch_));
+    }
     if (entry_ == Entry::before) {
         entered_ = true;
     } else {
-        done_.store(true, std::memory_order_release);
+        finish();
     }
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,6 +16,7 @@
 #include "core/dtype.hpp"
 #include "core/reduction.hpp"
 #include "engine/buffer_pool.hpp"
+#include "engine/gpu_run.hpp"
 #include "engine/neighbours.hpp"
 #include "engine/plan.hpp"
 #include "transport/transport.hpp"
@@ -25,9 +27,11 @@ using Clock = std::chrono::steady_clock;
 
 /// Why an operation ended without a result.
 struct Failure {
-    bool timed_out = false;
+    enum class Kind : std::uint8_t { failed, timed_out, cuda };
+    Kind kind = Kind::failed;
     std::string why;
 };
+[[nodiscard]] Failure failure_of(const std::exception& error);
 
 /// One run of a plan. Without the communicator's lock, only done(), check(), release() and what
 /// does not change from begin() on (label(), operand_bytes()) may be used.
@@ -70,10 +74,14 @@ public:
         before,  ///< as above, and that is all: the plan ends with entered()
     };
 
-    void set_operands(const Operands& operands, int tag) {
+    /// `gpu`: for operands on one; else null.
+    void set_operands(const Operands& operands, int tag, std::unique_ptr<GpuRun> gpu = nullptr) {
         operands_ = operands;
         tag_ = tag;
+        gpu_ = std::move(gpu);
     }
+    /// Is what it has to come after over? Its GPU may have to get there first.
+    [[nodiscard]] bool is_ready() { return gpu_ == nullptr || gpu_->is_ready(); }
     /// Posts and runs what waits for nothing. Throws CollectiveError when a peer has made another
     /// call.
     void begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry) {
@@ -91,6 +99,20 @@ public:
     /// A message has completed: runs and posts what waited for it.
     void message_done(std::uint32_t step);
 
+    /// Does it run on a GPU by now?
+    [[nodiscard]] bool is_on_gpu() const { return on_gpu_; }
+    /// Has it, a single message, been given to the transport?
+    [[nodiscard]] bool is_posted() const { return !on_gpu_ || messages_under_way_ > 0; }
+    /// Looks what the GPU has done, and runs and posts what waited for it. True if anything moved.
+    /// Throws CudaError.
+    bool poll_gpu();
+    /// Has a stream wait for the end, which has not come yet. False if the host must.
+    [[nodiscard]] bool hold(cuda::Stream stream) { return gpu_ == nullptr || gpu_->hold(stream); }
+    /// Lets streams go on that wait for it.
+    void let_go() {
+        if (gpu_ != nullptr) gpu_->let_go();
+    }
+
     /// Looks whether the peer has come that it waits for, if so, and runs what waited for it. True
     /// if anything moved. Throws CollectiveError when a peer has made another call.
     bool poll_signals();
@@ -106,6 +128,11 @@ public:
     /// Ends it without a result. Its memory, and what keeps its operands alive, must outlive the
     /// messages under way.
     void fail(Failure failure);
+    /// Ends it when what comes before a plan of its own was all there is to it.
+    void complete() {
+        entered_ = false;
+        finish();
+    }
 
     [[nodiscard]] bool done() const { return done_.load(std::memory_order_acquire); }
 
@@ -128,9 +155,6 @@ public:
     [[nodiscard]] std::string waits_for() const;
 
 private:
-    /// Messages under way per channel. More hide latency; each received fold needs a stage.
-    static constexpr std::uint32_t window = 4;
-
     struct ChannelState {
         std::uint32_t next;
         std::uint32_t under_way;
@@ -154,8 +178,20 @@ private:
     void take_signal(int peer);
     void fold_message(std::uint32_t step);
     void finish_step(std::uint32_t step);
+    void release(std::uint32_t step);
     void run_ready();
     void end();
+    void finish();
+
+    // On a GPU.
+    void leave_gpu() noexcept;
+    void queue_local(std::uint32_t step);
+    void post_on_gpu(std::uint32_t step);
+    void take_message(std::uint32_t step);
+    /// What a step has on a queue; steps that follow on a queue may be put there.
+    void started(std::uint32_t step, GpuRun::Use use, const cuda::Ticket& ticket);
+    /// The host has seen a step's end.
+    void ended(std::uint32_t step);
 
     Label label_;
     Clock::time_point deadline_;
@@ -180,6 +216,10 @@ private:
     std::vector<std::uint32_t> ready_;
     /// The wait that is under way: there is one at most, as the one-sided steps form a sequence.
     std::optional<std::uint32_t> open_wait_;
+    std::unique_ptr<GpuRun> gpu_;
+    bool on_gpu_ = false;
+    /// On a GPU: messages that the transport has yet to complete.
+    std::size_t messages_under_way_ = 0;
     std::vector<const void*> sources_;
     std::size_t remaining_ = 0;
 

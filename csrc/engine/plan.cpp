@@ -5,11 +5,12 @@
 
 namespace pycoll {
 
-Plan::Plan(const Schedule& schedule, std::size_t element_size)
+Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window)
     : element_size_(element_size),
       scratch_bytes_(schedule.scratch_count * element_size),
       stage_bytes_(schedule.stage_count * element_size),
       size_(schedule.size),
+      window_(window),
       meets_first_(schedule.meets_first) {
     const auto place = [&](const Slice& slice) {
         touches_arrays_of_peers_ |= slice.owner != Slice::own && slice.buffer != Buffer::stage;

@@ -32,7 +32,10 @@ public:
         std::uint32_t begin, end;  // into channel_steps()
     };
 
-    Plan(const Schedule& schedule, std::size_t element_size);
+    /// Messages under way per channel. More hide latency; each received fold needs memory.
+    static constexpr std::uint32_t default_window = 4;
+
+    Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window = default_window);
 
     /// The number of a buffer among all memory that a plan may name.
     [[nodiscard]] static std::uint32_t base(Buffer buffer, int owner = Slice::own) {
@@ -51,6 +54,7 @@ public:
     [[nodiscard]] std::size_t element_size() const { return element_size_; }
     [[nodiscard]] std::uint64_t scratch_bytes() const { return scratch_bytes_; }
     [[nodiscard]] int size() const { return size_; }
+    [[nodiscard]] std::uint32_t window() const { return window_; }
     /// Does it need the ranks of the node to see each other's memory?
     [[nodiscard]] bool is_one_sided() const { return is_one_sided_; }
     /// Also that of the call's arrays?
@@ -63,6 +67,7 @@ private:
     std::uint64_t scratch_bytes_;
     std::uint64_t stage_bytes_;
     int size_;
+    std::uint32_t window_;
     bool meets_first_;
     bool is_one_sided_ = false;
     bool touches_arrays_of_peers_ = false;

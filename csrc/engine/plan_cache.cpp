@@ -69,7 +69,15 @@ std::shared_ptr<const Plan> PlanCache::collective(const Request& request, const 
     full.chunk = chosen.chunk;
     return remember(
         plans_, Key{request, element, call.algorithm, call.chunk_bytes, with_counts, fits, reach},
-        std::make_shared<const Plan>(chosen.algorithm->build(full), element));
+        std::make_shared<const Plan>(chosen.algorithm->build(full), element,
+                                     window(chosen.chunk * element)));
+}
+
+/// Messages under way at once from one rank to another.
+std::uint32_t PlanCache::window(std::size_t chunk_bytes) const {
+    const bool through_host = model_.staging.alpha > 0 || model_.staging.beta > 0;
+    return through_host ? pipeline_depth(static_cast<double>(chunk_bytes), model_)
+                        : Plan::default_window;
 }
 
 const std::shared_ptr<const Plan>& PlanCache::meeting(int rank, int size,

@@ -89,6 +89,8 @@ private:
         bool operator()(const Key& a, const KeyView& b) const { return (*this)(a.view(), b); }
     };
 
+    [[nodiscard]] std::uint32_t window(std::size_t chunk_bytes) const;
+
     CostModel model_;
     Wishes wishes_;
     std::shared_ptr<const Plan> meeting_;

@@ -23,6 +23,7 @@ static_assert(balance_word == SharedNode::post_words - 1, "it is the word that m
 // The bytes of kind_word, by shift.
 constexpr unsigned dtype_shift = 8;
 constexpr unsigned op_shift = 16;
+constexpr unsigned gpu_shift = 24;
 
 /// FNV-1a, word by word; never 0.
 std::uint64_t hash(const std::vector<std::uint64_t>& counts) {
@@ -77,8 +78,11 @@ DType dtype_of(const SharedNode::Post& post) {
     return static_cast<DType>(post[kind_word] >> dtype_shift & 0xff);
 }
 
+bool is_on_gpu(const SharedNode::Post& post) { return (post[kind_word] >> gpu_shift & 1) != 0; }
+
 std::string extras(const SharedNode::Post& post, const SharedNode::Post& other) {
     std::string text;
+    if (is_on_gpu(post) != is_on_gpu(other)) text += is_on_gpu(post) ? ", on GPUs" : ", on hosts";
     if (post[algorithm_word] != other[algorithm_word]) {
         text += ", algorithm ";
         text += post[algorithm_word] == 0 ? "auto" : algorithms()[post[algorithm_word] - 1].name;
@@ -116,6 +120,7 @@ SharedNode::Post signature(const Call& call, int rank, std::uint64_t sequence) {
     if (reduces(call.collective)) {
         post[kind_word] |= static_cast<std::uint64_t>(call.op) << op_shift;
     }
+    if (call.gpu) post[kind_word] |= std::uint64_t{1} << gpu_shift;
     post[count_word] = call.counts.empty() ? call.count : 0;
     if (rooted(call.collective)) post[root_word] = static_cast<std::uint64_t>(call.root);
     post[algorithm_word] = number_of(call);

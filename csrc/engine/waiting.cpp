@@ -39,6 +39,8 @@ void Work::wait(std::optional<std::chrono::nanoseconds> timeout) {
     communicator_->wait(*execution_, timeout);
 }
 
+void Work::order(cuda::Stream stream) { communicator_->order(*execution_, stream); }
+
 std::vector<std::size_t> wait_some(std::span<const Work> works,
                                    std::optional<std::chrono::nanoseconds> timeout) {
     if (works.empty()) {
@@ -178,6 +180,7 @@ bool Communicator::progress(Garbage& garbage) {
     const Execution* culprit = nullptr;
     std::optional<Failure> failure;
     bool moved = false;
+    bool enters = false;
     try {
         transport_->poll(completions_);
         for (auto& [token, error] : completions_) {
@@ -189,20 +192,27 @@ bool Communicator::progress(Garbage& garbage) {
             }
             execution->message_done(token.step);
         }
+        if (!failure && !messages_.empty()) {
+            culprit = messages_.front().execution.get();
+            moved |= start_messages();
+        }
+        if (!failure && gpu_ != nullptr) moved |= poll_gpu(culprit);
         if (!failure && !entries_.empty()) {
-            culprit = entries_.front().execution.get();
+            enters = true;
             moved |= advance_entries();
             awaits_signal_.store(!entries_.empty() && entries_.front().execution->awaits_signal(),
                                  std::memory_order_relaxed);
         }
     } catch (const std::exception& error) {
-        failure = {.why = error.what()};
+        failure = failure_of(error);
+        // The first ones may be through.
+        if (enters) culprit = entries_.front().execution.get();
     }
     moved |= !completions_.empty();
-    if (moved) retire(garbage);
+    if (moved || failure) retire(garbage);
     if (!failure && !active_.empty() && Clock::now() >= active_.front()->deadline()) {
         culprit = active_.front().get();
-        failure = {.timed_out = true,
+        failure = {.kind = Failure::Kind::timed_out,
                    .why = "gave up after " + in_seconds(options_.timeout) + ", waiting for " +
                           waits_for(*culprit)};
     }
@@ -225,9 +235,12 @@ void Communicator::retire(Garbage& garbage) {
 
 void Communicator::break_off(const Execution* culprit, const Failure& failure) {
     entries_.clear();
+    messages_.clear();
     broken_ = culprit == nullptr ? failure.why : culprit->describe() + ": " + failure.why;
+    for (const auto& execution : active_) execution->let_go();
     for (const auto& execution : active_) {
-        execution->fail({failure.timed_out,
+        if (execution->done()) continue;
+        execution->fail({failure.kind,
                          who() + (execution.get() == culprit
                                       ? broken_
                                       : execution->describe() +

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "device/cuda/driver.hpp"
+
 namespace pycoll {
 
 class Communicator;
@@ -26,6 +28,11 @@ public:
     /// goes on and may be waited for again, and CollectiveError (a TimeoutError, if it was the
     /// communicator that gave up) if it failed.
     void wait(std::optional<std::chrono::nanoseconds> timeout = std::nullopt);
+    /// Has a stream of the operation's GPU go on only when the operation is over, or has failed;
+    /// does not wait itself, unless nobody else moves the operation along, or the stream could keep
+    /// the GPU from it (one of the highest priority). Throws as wait() does if it has failed by
+    /// now.
+    void order(cuda::Stream stream);
 
 private:
     friend std::vector<std::size_t> wait_some(std::span<const Work> works,

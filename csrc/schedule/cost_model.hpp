@@ -20,6 +20,11 @@ struct CostModel {
     /// Seconds more where ranks outnumber the cores, for each rank of a core: whoever waits for a
     /// signal sleeps, or goes on only when others have had their turn.
     double wake = 0;
+    /// Of a message between the GPU that it is for and the host that sends or receives it: for each
+    /// end, which can move one each way while messages are on their way.
+    Link staging = {};
+    /// Seconds to start a copy or a fold.
+    double launch = 0;
     /// The number of each rank's node; empty: all ranks share one node.
     std::vector<int> nodes = {};
     /// Cores per node; ranks that outnumber them take turns. 0: one core each.

@@ -1,6 +1,9 @@
 #include "schedule/price.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
 #include <queue>
 #include <stdexcept>
 #include <tuple>
@@ -19,6 +22,9 @@ struct Busy {
     double send = 0;
     double recv = 0;
     double core = 0;
+    /// The ways of messages from and to a GPU.
+    double download = 0;
+    double upload = 0;
     /// The core itself, kept for the first of the ranks that share it.
     double shared_core = 0;
 };
@@ -143,12 +149,13 @@ private:
             return;
         }
         if (step.kind == StepKind::copy) {
-            when(event) = work(event.rank, ready, bytes(step.dst.count) * model_.copy);
+            when(event) =
+                work(event.rank, ready, model_.launch + bytes(step.dst.count) * model_.copy);
             return;
         }
         if (step.kind == StepKind::reduce) {
             const double folded = bytes(step.dst.count) * static_cast<double>(step.srcs.size() - 1);
-            when(event) = work(event.rank, ready, folded * model_.gamma);
+            when(event) = work(event.rank, ready, model_.launch + folded * model_.gamma);
             return;
         }
         const StepId receiver = messages_.partner(event);
@@ -156,16 +163,27 @@ private:
         const double size = bytes(step.srcs[0].count);
         double& sending = busy_[at(event.rank)].send;
         double& receiving = busy_[at(receiver.rank)].recv;
-        const double start = std::max({ready, sending, receiving});
+        const double loaded = stage(busy_[at(event.rank)].download, ready, size);
+        const double start = std::max({loaded, sending, receiving});
         const double turns =
             std::max(crowding_.slowdown(event.rank), crowding_.slowdown(receiver.rank));
         const double arrival = start + (wire.alpha + wire.beta * size) * turns;
         sending = receiving = arrival;
         when(event) = {start, arrival};
-        when(receiver) = {start, arrival};
+        const double unloaded = stage(busy_[at(receiver.rank)].upload, arrival, size);
+        when(receiver) = {start, unloaded};
         if (step_of(receiver).kind == StepKind::recv_reduce) {
-            when(receiver).end = fold_message(receiver.rank, arrival, size * model_.gamma).end;
+            when(receiver).end =
+                fold_message(receiver.rank, unloaded, model_.launch + size * model_.gamma).end;
         }
+    }
+
+    /// Brings a message from a GPU or to one. Returns when it is there.
+    [[nodiscard]] double stage(double& way, double from, double size) const {
+        const double seconds = model_.staging.alpha + model_.staging.beta * size;
+        if (seconds == 0) return from;
+        way = std::max(way, from) + seconds;
+        return way;
     }
 
     std::span<const Schedule> schedules_;
@@ -197,6 +215,19 @@ void count_traffic(const Schedule& schedule, std::uint64_t element_size, Price& 
 }
 
 }  // namespace
+
+unsigned pipeline_depth(double bytes, const CostModel& model) {
+    const auto seconds = [&](const Link& link) { return link.alpha + link.beta * bytes; };
+    const bool has_nodes = !model.nodes.empty();
+    const std::array<double, 4> ways = {seconds(model.staging),
+                                        seconds(has_nodes ? model.inter_node : model.intra_node),
+                                        seconds(model.staging), model.launch + model.gamma * bytes};
+    const double longest = *std::ranges::max_element(ways);
+    if (longest <= 0) return 1;
+    // One more, as the host sees the end of each a little later.
+    return 1 + static_cast<unsigned>(
+                   std::ceil(std::accumulate(ways.begin(), ways.end(), 0.0) / longest));
+}
 
 double meeting_seconds(std::size_t ranks, const CostModel& model) {
     const Crowding crowding(ranks, model);

@@ -37,6 +37,11 @@ struct Price {
 [[nodiscard]] Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
                           const CostModel& model);
 
+/// How many messages of so many bytes between GPUs have to be under way from one rank to another so
+/// that none of the ways that they take one after the other is ever idle: to the host, from host to
+/// host, to the GPU, and the fold there.
+[[nodiscard]] unsigned pipeline_depth(double bytes, const CostModel& model);
+
 /// Seconds that a round of signals takes between so many ranks, from the last of them on.
 [[nodiscard]] double meeting_seconds(std::size_t ranks, const CostModel& model);
 

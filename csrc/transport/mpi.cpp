@@ -1,9 +1,13 @@
 #include "transport/mpi.hpp"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <functional>
 #include <stdexcept>
+#include <string_view>
 
 namespace pycoll {
 namespace {
@@ -49,6 +53,20 @@ MpiTransport::~MpiTransport() {
     if (finalized != 0) return;
     // MPI itself frees the communicator once messages still under way have completed.
     MPI_Comm_free(&comm_);
+}
+
+bool MpiTransport::takes_gpu_memory() const {
+    if (const char* const wish = std::getenv("PYCOLL_CUDA_AWARE"); wish != nullptr) {
+        const std::string_view text = wish;
+        if (text == "1" || text == "0") return text == "1";
+        if (!text.empty()) {
+            throw std::invalid_argument("PYCOLL_CUDA_AWARE is '" + std::string(text) +
+                                        "'; it must be 0 or 1");
+        }
+    }
+    // An extension of Open MPI and MPICH: others do not have it.
+    void* const query = dlsym(RTLD_DEFAULT, "MPIX_Query_cuda_support");
+    return query != nullptr && reinterpret_cast<int (*)()>(query)() == 1;
 }
 
 std::uint32_t MpiTransport::new_message(int peer, Token token, std::uint32_t pieces) {

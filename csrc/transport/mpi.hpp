@@ -26,6 +26,9 @@ public:
     [[nodiscard]] int tag_count() const override { return tag_count_; }
     [[nodiscard]] std::string name() const override { return "mpi"; }
     [[nodiscard]] bool any_thread() const override { return any_thread_; }
+    /// If the library says that it was built so (MPIX_Query_cuda_support), or the environment
+    /// variable PYCOLL_CUDA_AWARE is 1; not if it is 0.
+    [[nodiscard]] bool takes_gpu_memory() const override;
 
     void send(int peer, int tag, std::span<const std::byte> bytes, Token token) override;
     void recv(int peer, int tag, std::span<std::byte> bytes, Token token) override;

@@ -39,6 +39,9 @@ public:
     /// May any thread call in at any time (one at a time), so that a progress thread can help?
     [[nodiscard]] virtual bool any_thread() const = 0;
 
+    /// May the bytes of messages lie in the memory of a GPU?
+    [[nodiscard]] virtual bool takes_gpu_memory() const { return false; }
+
     /// Start a message. The bytes must stay put until poll() returns the token.
     virtual void send(int peer, int tag, std::span<const std::byte> bytes, Token token) = 0;
     virtual void recv(int peer, int tag, std::span<std::byte> bytes, Token token) = 0;

@@ -176,7 +176,7 @@ const Test reuses_memory("buffer pool: hands out aligned memory, again, up to a 
     check(pool.take(0).data() == nullptr, "nothing for nothing");
     BufferPool::Block block = pool.take(5000);
     check(block.size() >= 5000, "too small");
-    check_equal(reinterpret_cast<std::uintptr_t>(block.data()) % BufferPool::alignment,
+    check_equal(reinterpret_cast<std::uintptr_t>(block.data()) % MemorySource::alignment,
                 std::uintptr_t{0});
     std::byte* const memory = block.data();
     pool.give_back(std::move(block));

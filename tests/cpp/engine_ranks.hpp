@@ -61,8 +61,12 @@ inline std::shared_ptr<std::byte> node_memory(int ranks) {
 /// The communicators of ranks that are threads of this process.
 class Ranks {
 public:
+    /// What is put around each rank's transport.
+    using Wrap = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)>;
+
     explicit Ranks(int size, const ThreadGroup::Options& network = {},
-                   Communicator::Options options = {}, const Nodes& nodes = {})
+                   Communicator::Options options = {}, const Nodes& nodes = {},
+                   const Wrap& wrap = nullptr)
         : group_(size, network) {
         // More threads than cores, on most machines.
         options.oversubscribed = true;
@@ -86,8 +90,10 @@ public:
             first += ranks;
         }
         for (int rank = 0; rank < size; ++rank) {
+            std::unique_ptr<Transport> transport = group_.transport(rank);
+            if (wrap) transport = wrap(std::move(transport));
             communicators_.push_back(std::make_shared<Communicator>(
-                group_.transport(rank), options,
+                std::move(transport), options,
                 std::move(neighbours[static_cast<std::size_t>(rank)])));
         }
     }

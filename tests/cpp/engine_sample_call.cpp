@@ -5,13 +5,17 @@
 #include <cstring>
 
 #include "check.hpp"
+#include "cuda/fake/fake_cuda.hpp"
+#include "transport/cuda/heap.hpp"
 #include "transport/shared/heap.hpp"
 
 namespace pycoll::test {
 namespace {
 
-/// Buffers start at odd addresses and are fenced: nothing may rely on alignment or leave them.
-constexpr std::size_t fence = 9;
+/// Buffers are fenced: nothing may leave them. Those on the host start at odd addresses: nothing
+/// may rely on alignment there. GPUs only read whole elements.
+constexpr std::size_t fence_on_host = 9;
+constexpr std::size_t fence_on_gpu = 24;
 constexpr std::byte fence_byte{0xA5};
 
 /// Calls visit(T()) with the C++ type of a data type.
@@ -107,15 +111,26 @@ std::int64_t fold(ReduceOp op, std::int64_t a, std::int64_t b) {
 
 }  // namespace
 
-void SampleCall::Memory::assign(std::size_t bytes, std::byte value, bool registered) {
+void SampleCall::Memory::assign(std::size_t bytes, std::byte value, const Shape& shape) {
     bytes_ = bytes;
-    if (registered) {
+    if (shape.gpu) {
+        if (shape.registered) {
+            data_ = GpuHeap::of(*shape.gpu).allocate(bytes);
+        } else {
+            MemorySource& source = cuda::Gpu::at(*shape.gpu).memory();
+            data_ = {source.allocate(std::max<std::size_t>(bytes, 1)),
+                     [&source](std::byte* memory) { source.free(memory); }};
+        }
+        seen_ = static_cast<std::byte*>(fake_cuda_alias(data_.get()));
+    } else if (shape.registered) {
         data_ = SharedHeap::instance().allocate(bytes);
-        std::fill_n(data_.get(), bytes, value);
+        seen_ = data_.get();
     } else {
-        const auto memory = std::make_shared<std::vector<std::byte>>(bytes, value);
+        const auto memory = std::make_shared<std::vector<std::byte>>(bytes);
         data_ = {memory, memory->data()};
+        seen_ = data_.get();
     }
+    std::fill_n(seen_, bytes, value);
 }
 
 SampleCall::SampleCall(Shape shape, int rank) : shape_(std::move(shape)), rank_(rank) {
@@ -145,18 +160,20 @@ SampleCall::SampleCall(Shape shape, int rank) : shape_(std::move(shape)), rank_(
         output_at = own.blocks().offset(rank) * element;
         shared_bytes = std::max(shared_bytes, output_at + output_bytes_);
     }
+    const std::size_t fence = shape_.gpu ? fence_on_gpu : fence_on_host;
     output_.assign((shape_.in_place ? shared_bytes : output_bytes_) + 2 * fence, fence_byte,
-                   shape_.registered);
-    input_.assign(shape_.in_place ? 0 : input_bytes + 2 * fence, fence_byte, shape_.registered);
+                   shape_);
+    input_.assign(shape_.in_place ? 0 : input_bytes + 2 * fence, fence_byte, shape_);
     output_start_ = fence + (shape_.in_place ? output_at : 0);
 
-    std::byte* const input =
-        shape_.in_place ? output_.data() + fence + input_at : input_.data() + fence;
+    const Memory& holds_input = shape_.in_place ? output_ : input_;
+    const std::size_t input_start = fence + (shape_.in_place ? input_at : 0);
     for (std::uint64_t i = 0; i < own.input_count(); ++i) {
-        store(shape_.dtype, input + i * element, value(rank, i));
+        store(shape_.dtype, holds_input.seen() + input_start + i * element, value(rank, i));
     }
+    if (shape_.gpu) call_.gpu = OnGpu{.ordinal = *shape_.gpu};
     input_before_.assign(input_.bytes().begin(), input_.bytes().end());
-    call_.input = input;
+    call_.input = holds_input.data() + input_start;
     call_.output = output_.data() + output_start_;
     for (int peer = 0; peer < shape_.size; ++peer) blocks_.push_back(request(peer).blocks());
     received_ = own.recv_blocks();
@@ -234,13 +251,14 @@ std::int64_t SampleCall::expected(std::uint64_t index) const {
 void SampleCall::check() const {
     const std::size_t element = size_of(shape_.dtype);
     for (std::uint64_t i = 0; i < output_bytes_ / element; ++i) {
-        const std::int64_t got = load(shape_.dtype, output_.data() + output_start_ + i * element);
+        const std::int64_t got = load(shape_.dtype, output_.seen() + output_start_ + i * element);
         const std::int64_t wanted = expected(i);
         if (got == wanted) continue;  // describing it takes longer than all the rest
         check_equal(got, wanted, describe() + ": output[" + std::to_string(i) + "]");
     }
     test::check(std::ranges::equal(input_.bytes(), input_before_),
                 describe() + ": the input has changed");
+    const std::size_t fence = shape_.gpu ? fence_on_gpu : fence_on_host;
     const auto is_fence = [](std::byte byte) { return byte == fence_byte; };
     const std::span<const std::byte> output = output_.bytes();
     test::check(std::ranges::all_of(output.first(fence), is_fence) &&
@@ -255,7 +273,7 @@ std::string SampleCall::describe() const {
            (shape_.with_counts ? " with counts, " : ", ") + std::string(name(shape_.op)) +
            ", root " + std::to_string(shape_.root) + ", chunks of " +
            std::to_string(shape_.chunk_bytes) + " bytes" + (shape_.in_place ? ", in place" : "") +
-           (shape_.registered ? ", registered" : "");
+           (shape_.registered ? ", registered" : "") + (shape_.gpu ? ", on a GPU" : "");
 }
 
 }  // namespace pycoll::test

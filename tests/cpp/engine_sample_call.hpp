@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ public:
         bool in_place = false;
         /// Are this rank's arrays in registered memory?
         bool registered = false;
+        /// The GPU that they lie on.
+        std::optional<int> gpu = std::nullopt;
         /// Block i of a v-form has (count + i) % 5 elements; of all_to_all, that of rank a for b
         /// (count + a + 2 b) % 5.
         bool with_counts = false;
@@ -54,12 +57,15 @@ private:
     /// Memory that holds an array and more.
     class Memory {
     public:
-        void assign(std::size_t bytes, std::byte value, bool registered);
+        void assign(std::size_t bytes, std::byte value, const Shape& shape);
         [[nodiscard]] std::byte* data() const { return data_.get(); }
-        [[nodiscard]] std::span<const std::byte> bytes() const { return {data_.get(), bytes_}; }
+        /// Where the host finds it.
+        [[nodiscard]] std::byte* seen() const { return seen_; }
+        [[nodiscard]] std::span<const std::byte> bytes() const { return {seen_, bytes_}; }
 
     private:
         std::shared_ptr<std::byte> data_;
+        std::byte* seen_ = nullptr;
         std::size_t bytes_ = 0;
     };
 

@@ -9,4 +9,11 @@ inline constexpr bool is_sanitized = true;
 inline constexpr bool is_sanitized = false;
 #endif
 
+/// Does the compiler's own search for races see planted ones?
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool sees_races = true;
+#else
+inline constexpr bool sees_races = false;
+#endif
+
 }  // namespace pycoll::test

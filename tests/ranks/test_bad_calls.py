@@ -27,23 +27,23 @@ class Bad:
     says: str
 
 
-class OnGpu:
-    """Looks like an array of CuPy."""
+class MaskedOnGpu:
+    """Looks like an array on a GPU of which some elements do not count."""
 
     shape = (4,)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, object]:
-        return {"shape": (4,), "typestr": "<f4", "data": (0, False), "version": 3}
+        return {"shape": (4,), "typestr": "<f4", "data": (0, False), "version": 3, "mask": self}
 
 
 class OnDevice:
-    """Looks like a tensor on a device, to DLPack."""
+    """Looks like a tensor on a device that is none of CUDA's, to DLPack."""
 
     shape = (4,)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (2, 0)
+        return (8, 0)  # Metal
 
     def __dlpack__(self, **_: object) -> object:
         raise AssertionError("must not be exported")
@@ -103,11 +103,11 @@ BAD_CALLS = [
     Bad("number", "all_reduce", lambda c: c.all_reduce(3.0), TypeError, "'array' is a float, not"),
     Bad("string", "all_gather", lambda c: c.all_gather("text"), TypeError, "'array' is a str, not"),
     Bad(
-        "on a GPU",
+        "masked on a GPU",
         "all_reduce",
-        lambda c: c.all_reduce(OnGpu()),
+        lambda c: c.all_reduce(MaskedOnGpu()),
         TypeError,
-        "'array' lies on a GPU",
+        "'array' is masked",
     ),
     Bad(
         "on a device",

@@ -30,10 +30,7 @@ std::shared_ptr<std::byte> SharedHeap::allocate(std::size_t bytes) {
         if (data != nullptr) break;
     }
     if (data == nullptr) {
-        auto arena = std::make_unique<Arena>();
-        const std::size_t length = rounded_up(std::max(size, segment_bytes), page);
-        arena->segment = Segment::create(length);
-        arena->free.emplace(0, length);
+        auto arena = std::make_unique<Arena>(rounded_up(std::max(size, segment_bytes), page));
         data = take(*arena, size);
         arenas_.push_back(std::move(arena));
     }
@@ -42,20 +39,10 @@ std::shared_ptr<std::byte> SharedHeap::allocate(std::size_t bytes) {
 }
 
 std::byte* SharedHeap::take(Arena& arena, std::size_t bytes) {
-    const std::size_t unit = bytes >= page ? page : alignment;
-    for (auto it = arena.free.begin(); it != arena.free.end(); ++it) {
-        const auto [offset, length] = *it;
-        const std::size_t start = rounded_up(offset, unit);
-        if (start + bytes > offset + length) continue;
-        arena.free.erase(it);
-        if (start > offset) arena.free.emplace(offset, start - offset);
-        if (const std::size_t left = offset + length - start - bytes; left > 0) {
-            arena.free.emplace(start + bytes, left);
-        }
-        count_as_used(arena, {start, bytes});
-        return arena.segment.data() + start;
-    }
-    return nullptr;
+    const auto offset = arena.free.take(bytes, bytes >= page ? page : alignment);
+    if (!offset) return nullptr;
+    count_as_used(arena, {*offset, bytes});
+    return arena.segment.data() + *offset;
 }
 
 void SharedHeap::give_back(const std::byte* data) {
@@ -68,19 +55,7 @@ void SharedHeap::give_back(const std::byte* data) {
     Arena& arena = **owner;
     extent.offset = static_cast<std::size_t>(data - arena.segment.data());
     discard_idle(arena, extent);
-    auto next = arena.free.lower_bound(extent.offset);
-    if (next != arena.free.end() && extent.offset + extent.bytes == next->first) {
-        extent.bytes += next->second;
-        next = arena.free.erase(next);
-    }
-    if (next != arena.free.begin()) {
-        const auto previous = std::prev(next);
-        if (previous->first + previous->second == extent.offset) {
-            previous->second += extent.bytes;
-            return;
-        }
-    }
-    arena.free.emplace(extent.offset, extent.bytes);
+    arena.free.give_back(extent.offset, extent.bytes);
 }
 
 /// Keeps what was just freed for the next allocation, unless much is kept already: a fresh page

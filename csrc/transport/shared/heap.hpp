@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "transport/shared/free_list.hpp"
 #include "transport/shared/segment.hpp"
 
 namespace pycoll {
@@ -51,11 +52,12 @@ private:
         std::size_t bytes;
     };
     struct Arena {
+        explicit Arena(std::size_t bytes) : segment(Segment::create(bytes)), free(bytes) {}
+
         Segment segment;
-        /// By offset; neighbours are merged.
-        std::map<std::size_t, std::size_t> free;
+        FreeList free;
         /// Those parts of it, by offset, that have not been given back to the system.
-        std::map<std::size_t, std::size_t> idle;
+        std::map<std::size_t, std::size_t> idle = {};
     };
 
     void give_back(const std::byte* data);

@@ -21,14 +21,6 @@ std::uint64_t mixed(const SharedNode::Post& words) {
     return mark;
 }
 
-/// In place of a descriptor.
-constexpr std::uint64_t private_array = 0;
-constexpr std::uint64_t no_array = 1;
-constexpr std::uint64_t first_descriptor = 2;
-
-/// A stage with its two slots.
-constexpr std::size_t rank_bytes = 2 * SharedNode::slot_bytes + SharedNode::stage_bytes;
-
 }  // namespace
 
 std::size_t SharedNode::bytes(int ranks) {
@@ -46,7 +38,7 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
       taken_(processes_.size()),
       attached_(processes_.size()) {}
 
-void SharedNode::enter(const Post& what, const Array& input, const Array& output) {
+void SharedNode::enter(const Post& what, const Place& input, const Place& output) {
     ++calls_;
     mark_ = mixed(what);
     signals_.enter(calls_, mark_);
@@ -57,18 +49,18 @@ void SharedNode::enter(const Post& what, const Array& input, const Array& output
         (word++)->store(value, std::memory_order_relaxed);
     };
     std::ranges::for_each(what, put);
-    std::ranges::for_each(place(input), put);
-    std::ranges::for_each(place(output), put);
+    for (const Place& place : {input, output}) {
+        put(place.key);
+        put(place.segment_bytes);
+        put(place.offset);
+        put(place.gpu_offset);
+    }
 }
 
-/// How an array is named on a card: the descriptor of its segment, plus `first_descriptor`, the
-/// bytes of the segment, and the offset.
-std::array<std::uint64_t, SharedNode::location_words> SharedNode::place(const Array& array) const {
-    if (array.data == nullptr) return {no_array, 0, 0};
-    const auto found = SharedHeap::instance().find(array.data, array.bytes);
-    if (!found) return {private_array, 0, 0};
-    return {static_cast<std::uint64_t>(found->segment.descriptor) + first_descriptor,
-            found->segment.bytes, found->offset};
+SharedNode::Place SharedNode::of(const void* data, std::size_t bytes) {
+    if (data == nullptr) return {};
+    const auto found = SharedHeap::instance().find(data, bytes);
+    return found ? at(*found) : hidden();
 }
 
 SharedNode::Post SharedNode::posted(int peer) const {
@@ -93,40 +85,37 @@ std::optional<SharedNode::Post> SharedNode::last_seen(int peer) const {
     return last;
 }
 
-bool SharedNode::is_registered(int rank) const {
+SharedNode::Places SharedNode::places(int rank) const {
     const auto& words = card(rank, calls_).words;
-    return words[post_words].load(std::memory_order_relaxed) != private_array &&
-           words[post_words + location_words].load(std::memory_order_relaxed) != private_array;
-}
-
-SharedNode::Arrays SharedNode::arrays(int peer) {
-    return {locate(peer, post_words), locate(peer, post_words + location_words)};
-}
-
-std::byte* SharedNode::locate(int peer, std::size_t first_word) {
-    const auto& words = card(peer, calls_).words;
-    const auto word = [&](std::size_t i) {
-        return words[first_word + i].load(std::memory_order_relaxed);
+    const auto place = [&](std::size_t first) {
+        const auto word = [&](std::size_t i) {
+            return words[first + i].load(std::memory_order_relaxed);
+        };
+        return Place{word(0), word(1), word(2), word(3)};
     };
-    if (word(0) == no_array) return nullptr;
-    const auto descriptor = static_cast<int>(word(0) - first_descriptor);
+    return {place(post_words), place(post_words + place_words)};
+}
+
+bool SharedNode::is_registered(int rank) const {
+    const Places both = places(rank);
+    return !both.input.is_hidden() && !both.output.is_hidden();
+}
+
+std::byte* SharedNode::attach(int peer, const Place& place) {
+    if (place.is_absent()) return nullptr;
+    const auto descriptor = static_cast<int>(place.key - first_key);
     // Ranks may be threads of one process.
     if (process(peer) == process(rank_)) {
-        return SharedHeap::instance().data(descriptor) + word(2);
+        return SharedHeap::instance().data(descriptor) + place.offset;
     }
     std::vector<Attached>& known = attached_[at(peer)];
     auto found = std::ranges::find(known, descriptor, &Attached::descriptor);
     if (found == known.end()) {
-        const SegmentName name{processes_[at(peer)], descriptor, word(1)};
+        const SegmentName name{processes_[at(peer)], descriptor, place.segment_bytes};
         known.push_back({descriptor, Segment::attach(name)});
         found = std::prev(known.end());
     }
-    return found->segment.data() + word(2);
-}
-
-std::byte* SharedNode::stage(int peer, bool meets_first) const {
-    std::byte* const start = stages_ + at(peer) * rank_bytes;
-    return start + (meets_first ? 2 * slot_bytes : calls_ % 2 * slot_bytes);
+    return found->segment.data() + place.offset;
 }
 
 std::shared_ptr<std::byte> data_of(std::shared_ptr<Segment> segment) {

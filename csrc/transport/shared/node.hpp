@@ -26,6 +26,7 @@ public:
     /// calls in a row they use different ones), and one for calls in which they do.
     static constexpr std::size_t slot_bytes = std::size_t{256} << 10;
     static constexpr std::size_t stage_bytes = std::size_t{2} << 20;
+    static constexpr std::size_t rank_bytes = 2 * slot_bytes + stage_bytes;
     /// Words of a post.
     static constexpr std::size_t post_words = 8;
     using Post = std::array<std::uint64_t, post_words>;
@@ -54,16 +55,33 @@ public:
     }
     void take_signal(int peer) { ++taken_[at(peer)]; }
 
-    /// One array of a call.
-    struct Array {
-        /// Null if this rank passes none.
-        const void* data = nullptr;
-        std::size_t bytes = 0;
+    /// Where an array of a call lies, as ranks tell each other.
+    struct Place {
+        /// 0 for an array that peers cannot see, 1 for none; else how to attach the segment that
+        /// it lies in: its descriptor, from 2.
+        std::uint64_t key = 1;
+        std::uint64_t segment_bytes = 0;
+        std::uint64_t offset = 0;
+        /// Of the array in memory of a GPU, about which the segment only tells more.
+        std::uint64_t gpu_offset = 0;
+
+        [[nodiscard]] bool is_hidden() const { return key == 0; }
+        [[nodiscard]] bool is_absent() const { return key == 1; }
     };
+    static constexpr std::size_t place_words = 4;
+    static constexpr std::uint64_t first_key = 2;
+    [[nodiscard]] static Place hidden() { return {.key = 0}; }
+    [[nodiscard]] static Place at(const Location& location, std::uint64_t gpu_offset = 0) {
+        return {static_cast<std::uint64_t>(location.segment.descriptor) + first_key,
+                location.segment.bytes, location.offset, gpu_offset};
+    }
+    /// Of an array in memory of the host; null for none.
+    [[nodiscard]] static Place of(const void* data, std::size_t bytes);
+
     /// Starts the next call: what it is, and where this rank's arrays lie. Peers may read it once
     /// they have this rank's first signal of the call. The first word of `what` counts calls; the
     /// last one may be another on each rank.
-    void enter(const Post& what, const Array& input, const Array& output);
+    void enter(const Post& what, const Place& input, const Place& output);
     /// Has a peer posted the same as this rank, but for the last word? Only after its first signal.
     /// Costs nothing: a number made of the post comes with the signal.
     [[nodiscard]] bool is_same_call(int peer) const { return signals_.mark_of(peer) == mark_; }
@@ -74,16 +92,24 @@ public:
 
     /// Whether all arrays that a rank passes lie in registered memory. Only after its first signal.
     [[nodiscard]] bool is_registered(int rank) const;
-    /// Where this process sees a peer's arrays; null for one that it does not pass. Only if they
-    /// are registered. Throws std::system_error when the memory cannot be attached.
-    struct Arrays {
-        std::byte* input = nullptr;
-        std::byte* output = nullptr;
+    /// Where a rank's arrays lie. Only after its first signal.
+    struct Places {
+        Place input;
+        Place output;
     };
-    [[nodiscard]] Arrays arrays(int peer);
+    [[nodiscard]] Places places(int rank) const;
+    /// Where this process sees a place of a peer's; null for none. Not for a hidden one.
+    /// Throws std::system_error when the memory cannot be attached.
+    [[nodiscard]] std::byte* attach(int peer, const Place& place);
 
     /// A peer's stage, for the call that this rank is in.
-    [[nodiscard]] std::byte* stage(int peer, bool meets_first) const;
+    [[nodiscard]] std::byte* stage(int peer, bool meets_first) const {
+        return stages_ + at(peer) * rank_bytes + stage_offset(meets_first);
+    }
+    /// Where it begins among the bytes of a rank.
+    [[nodiscard]] std::size_t stage_offset(bool meets_first) const {
+        return meets_first ? 2 * slot_bytes : calls_ % 2 * slot_bytes;
+    }
 
     /// Signals that have arrived, from all peers together.
     [[nodiscard]] std::uint64_t arrived() const { return signals_.arrived(); }
@@ -100,8 +126,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t location_words = 3;
-    static constexpr std::size_t card_words = post_words + 2 * location_words;
+    static constexpr std::size_t card_words = post_words + 2 * place_words;
     using Word = std::atomic<std::uint64_t>;
     /// What a rank posts for one call.
     struct alignas(NodeSignals::cache_line) Card {
@@ -114,11 +139,9 @@ private:
     };
 
     static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
-    [[nodiscard]] std::array<std::uint64_t, location_words> place(const Array& array) const;
     [[nodiscard]] Card& card(int rank, std::uint64_t call) const {
         return cards_[at(rank) * 2 + call % 2];
     }
-    [[nodiscard]] std::byte* locate(int peer, std::size_t first_word);
 
     std::shared_ptr<std::byte> memory_;
     int rank_;

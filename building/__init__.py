@@ -1,0 +1,1 @@
+"""What setup.py does besides calling setuptools."""

@@ -1,0 +1,158 @@
+#include "device/cuda/gpu.hpp"
+
+#include <map>
+#include <new>
+#include <string>
+
+namespace pycoll::cuda {
+Gpu& Gpu::at(int ordinal) {
+    static std::mutex mutex;
+    // Never destroyed: the driver may be gone by the time that static objects are.
+    static auto& gpus = *new std::map<int, std::unique_ptr<Gpu>>();
+    const std::lock_guard lock(mutex);
+    auto& gpu = gpus[ordinal];
+    if (gpu == nullptr) gpu.reset(new Gpu(ordinal));
+    return *gpu;
+}
+
+Gpu::Gpu(int ordinal) : driver_(Driver::instance()), ordinal_(ordinal) {
+    int device = 0;
+    driver_.require(driver_.device(&device, ordinal), "cuDeviceGet");
+    driver_.require(driver_.device_uuid(&uuid_, device), "cuDeviceGetUuid");
+    driver_.require(driver_.retain_context(&context_, device), "cuDevicePrimaryCtxRetain");
+    const Current current(*this);
+    driver_.require(driver_.priority_range(&lowest_priority_, &highest_priority_),
+                    "cuCtxGetStreamPriorityRange");
+}
+
+Gpu::Current::Current(const Gpu& gpu) : driver_(gpu.driver_) {
+    driver_.require(driver_.push_context(gpu.context_), "cuCtxPushCurrent");
+    driver_.exchange_capture_mode(&capture_mode_);
+}
+
+Gpu::Current::~Current() {
+    driver_.exchange_capture_mode(&capture_mode_);
+    Context popped = nullptr;
+    driver_.pop_context(&popped);
+}
+
+const Kernels& Gpu::kernels() {
+    const Current current(*this);
+    const std::lock_guard lock(mutex_);
+    if (kernels_ == nullptr) kernels_ = std::make_unique<const Kernels>(driver_, ordinal_);
+    return *kernels_;
+}
+
+Stream Gpu::create_stream() const {
+    Stream stream = nullptr;
+    driver_.require(driver_.create_stream(&stream, stream_non_blocking, highest_priority_),
+                    "cuStreamCreateWithPriority");
+    return stream;
+}
+
+bool Gpu::may_wait(Stream stream) const {
+    int priority = highest_priority_;
+    driver_.require(driver_.stream_priority(stream, &priority), "cuStreamGetPriority");
+    return priority != highest_priority_;
+}
+
+Stream Gpu::arrivals() {
+    const Current current(*this);
+    const std::lock_guard lock(mutex_);
+    if (arrivals_ == nullptr) arrivals_ = create_stream();
+    return arrivals_;
+}
+
+Flag Gpu::take_flag() {
+    constexpr std::size_t flags_at_once = 64;
+    const std::lock_guard lock(mutex_);
+    if (flags_.empty()) {
+        const Current current(*this);
+        std::byte* const memory =
+            pinned_.allocate(flags_at_once * sizeof(std::atomic<std::uint32_t>));
+        Address address = 0;
+        driver_.require(driver_.host_address(&address, memory, 0), "cuMemHostGetDevicePointer");
+        for (std::size_t i = 0; i < flags_at_once; ++i) {
+            const std::size_t offset = i * sizeof(std::atomic<std::uint32_t>);
+            flags_.push_back(
+                {new (memory + offset) std::atomic<std::uint32_t>(0), address + offset});
+        }
+    }
+    const Flag flag = flags_.back();
+    flags_.pop_back();
+    return flag;
+}
+
+void Gpu::give_back(Flag flag) {
+    const std::lock_guard lock(mutex_);
+    flags_.push_back(flag);
+}
+
+std::byte* Gpu::DeviceMemory::allocate(std::size_t bytes) {
+    const Current current(gpu_);
+    Address address = 0;
+    gpu_.driver_.require(gpu_.driver_.allocate(&address, bytes), "cuMemAlloc");
+    return pointer_to(address);
+}
+
+void Gpu::DeviceMemory::free(std::byte* memory) noexcept {
+    // In vain once the driver has been shut down, and after an error that ends the context.
+    if (gpu_.driver_.push_context(gpu_.context_) != success) return;
+    gpu_.driver_.free(address_of(memory));
+    Context popped = nullptr;
+    gpu_.driver_.pop_context(&popped);
+}
+
+std::byte* Gpu::PinnedMemory::allocate(std::size_t bytes) {
+    const Current current(gpu_);
+    void* memory = nullptr;
+    gpu_.driver_.require(
+        gpu_.driver_.allocate_host(&memory, bytes, host_memory_portable | host_memory_mapped),
+        "cuMemHostAlloc");
+    return static_cast<std::byte*>(memory);
+}
+
+void Gpu::PinnedMemory::free(std::byte* memory) noexcept {
+    if (gpu_.driver_.push_context(gpu_.context_) != success) return;
+    gpu_.driver_.free_host(memory);
+    Context popped = nullptr;
+    gpu_.driver_.pop_context(&popped);
+}
+
+std::optional<int> gpu_of(const void* pointer) {
+    const Driver* driver = nullptr;
+    try {
+        driver = &Driver::instance();
+    } catch (const CudaError&) {
+        return std::nullopt;
+    }
+    unsigned type = 0;
+    int managed = 0;
+    int ordinal = 0;
+    const auto ask = [&](int attribute, void* answer) {
+        return driver->pointer_attribute(answer, attribute, address_of(pointer)) == success;
+    };
+    // Memory that CUDA does not know is the host's.
+    if (!ask(pointer_memory_type, &type) || !ask(pointer_device, &ordinal)) return std::nullopt;
+    const bool is_managed = ask(pointer_is_managed, &managed) && managed != 0;
+    if (type != memory_of_device && !is_managed) return std::nullopt;
+    return ordinal;
+}
+
+std::optional<int> current_gpu() {
+    const Driver& driver = Driver::instance();
+    int device = 0;
+    const Result found = driver.current_device(&device);
+    if (found == invalid_context) return std::nullopt;
+    driver.require(found, "cuCtxGetDevice");
+    return device;  // CUDA's handles of devices are their ordinals
+}
+
+bool is_captured(const Gpu& gpu, Stream stream) {
+    const Gpu::Current current(gpu);
+    int status = capture_none;
+    gpu.driver().require(gpu.driver().stream_is_capturing(stream, &status), "cuStreamIsCapturing");
+    return status != capture_none;
+}
+
+}  // namespace pycoll::cuda

@@ -1,0 +1,178 @@
+// Operations on GPUs come after what is on the streams that they are told, and streams can be put
+// behind them.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "check.hpp"
+#include "cuda/fake/fake_cuda.hpp"
+#include "engine_gpu_ranks.hpp"
+
+namespace pycoll::test {
+namespace {
+
+constexpr int count = 1000;
+constexpr std::size_t bytes = count * sizeof(std::int32_t);
+
+/// A stream as an application has it, not of the highest priority.
+class ApplicationStream {
+public:
+    explicit ApplicationStream(cuda::Gpu& gpu) : gpu_(gpu) {
+        const cuda::Gpu::Current current(gpu_);
+        gpu_.driver().require(gpu_.driver().create_stream(&stream, cuda::stream_non_blocking, 0),
+                              "cuStreamCreateWithPriority");
+        word_memory_ = gpu_.pinned().allocate(sizeof(std::atomic<std::uint32_t>));
+        word_ = new (word_memory_) std::atomic<std::uint32_t>(0);
+    }
+    ~ApplicationStream() {
+        let_go();
+        {
+            const cuda::Gpu::Current current(gpu_);
+            gpu_.driver().synchronize_stream(stream);
+            gpu_.driver().destroy_stream(stream);
+        }
+        gpu_.pinned().free(word_memory_);
+    }
+    ApplicationStream(const ApplicationStream&) = delete;
+    ApplicationStream& operator=(const ApplicationStream&) = delete;
+
+    /// What is put on it from now on runs after let_go() only.
+    void hold() {
+        const cuda::Gpu::Current current(gpu_);
+        cuda::Address address = 0;
+        gpu_.driver().require(gpu_.driver().host_address(&address, word_memory_, 0), "address");
+        gpu_.driver().require(
+            gpu_.driver().wait_value(stream, address, 1, cuda::wait_value_at_least), "wait");
+    }
+    void let_go() { word_->store(1, std::memory_order_release); }
+
+    void fill(std::byte* memory, unsigned char value) {
+        const cuda::Gpu::Current current(gpu_);
+        gpu_.driver().require(
+            gpu_.driver().fill(reinterpret_cast<cuda::Address>(memory), value, bytes, stream),
+            "cuMemsetD8Async");
+    }
+    void copy(std::byte* dst, const std::byte* src) {
+        const cuda::Gpu::Current current(gpu_);
+        gpu_.driver().require(
+            gpu_.driver().copy(reinterpret_cast<cuda::Address>(dst),
+                               reinterpret_cast<cuda::Address>(src), bytes, stream),
+            "cuMemcpyAsync");
+    }
+    void synchronize() {
+        const cuda::Gpu::Current current(gpu_);
+        gpu_.driver().require(gpu_.driver().synchronize_stream(stream), "cuStreamSynchronize");
+    }
+
+    cuda::Stream stream = nullptr;
+
+private:
+    cuda::Gpu& gpu_;
+    std::byte* word_memory_ = nullptr;
+    std::atomic<std::uint32_t>* word_ = nullptr;
+};
+
+Call sum(std::byte* memory, int gpu, cuda::Stream after) {
+    return {.collective = Collective::all_reduce,
+            .dtype = DType::i32,
+            .op = ReduceOp::sum,
+            .count = count,
+            .input = memory,
+            .output = memory,
+            .gpu = OnGpu{.ordinal = gpu, .after = {after}}};
+}
+
+std::int32_t first(const std::byte* memory) {
+    std::int32_t value = 0;
+    std::memcpy(&value, fake_cuda_alias(memory), sizeof value);
+    return value;
+}
+
+void run_between_streams(Path path, const Nodes& nodes) {
+    const std::uint64_t races = fake_cuda_races();
+    constexpr int size = 2;
+    const Ranks ranks = ranks_with(path, size, nodes);
+    on_ranks(size, [&](int rank) {
+        const int ordinal = gpu_of(path, rank);
+        cuda::Gpu& gpu = cuda::Gpu::at(ordinal);
+        const auto array = GpuHeap::of(ordinal).allocate(bytes);
+        const auto seen = GpuHeap::of(ordinal).allocate(bytes);
+        ApplicationStream stream(gpu);
+        stream.fill(array.get(), 0);
+        stream.hold();
+        stream.fill(array.get(), 1);
+        Work work = ranks[rank].start(sum(array.get(), ordinal, stream.stream), array);
+        work.order(stream.stream);
+        stream.copy(seen.get(), array.get());
+        check(!work.test(), "the call came before what is on the stream");
+        stream.let_go();
+        stream.synchronize();
+        check_equal(first(seen.get()), 0x02020202, "what the stream sees after the call");
+        work.wait();
+    });
+    check_equal(fake_cuda_races(), races, "races");
+}
+
+const Test order("GPU streams: calls come after what is on a stream, and it after them", [] {
+    run_between_streams(Path::pinned, {});
+    run_between_streams(Path::aware, {});
+    run_between_streams(Path::mapped, {2});
+});
+
+const Test failing("GPU streams: one that waits for a call goes on when the call has failed", [] {
+    const Ranks ranks = ranks_with(Path::pinned, 2, {}, {}, std::chrono::milliseconds(50));
+    cuda::Gpu& gpu = cuda::Gpu::at(0);
+    const auto array = GpuHeap::of(0).allocate(bytes);
+    ApplicationStream stream(gpu);
+    Work work = ranks[0].recv({array.get(), bytes}, 1, 0, array, OnGpu{.ordinal = 0});
+    work.order(stream.stream);
+    stream.synchronize();
+    check_throws<TimeoutError>([&] { work.wait(); }, "gave up after 0.05 s");
+});
+
+const Test highest("GPU streams: one of the highest priority has the host wait", [] {
+    constexpr int size = 2;
+    const Ranks ranks = ranks_with(Path::pinned, size);
+    on_ranks(size, [&](int rank) {
+        cuda::Gpu& gpu = cuda::Gpu::at(rank);
+        const auto array = GpuHeap::of(rank).allocate(bytes);
+        Work work = ranks[rank].start(sum(array.get(), rank, gpu.arrivals()), array);
+        work.order(gpu.arrivals());
+        check(work.test(), "the host did not wait");
+    });
+});
+
+const Test another("GPU: a communicator keeps to the GPU that it was used with", [] {
+    const Ranks ranks = ranks_with(Path::pinned, 1);
+    const auto array = GpuHeap::of(0).allocate(bytes);
+    const auto other = GpuHeap::of(1).allocate(bytes);
+    ranks[0].run(sum(array.get(), 0, cuda::Gpu::at(0).arrivals()));
+    check_throws<std::invalid_argument>(
+        [&] { ranks[0].run(sum(other.get(), 1, cuda::Gpu::at(1).arrivals())); },
+        "lie on GPU 1, but this communicator was used with GPU 0 before");
+    ranks[0].run(sum(array.get(), 0, cuda::Gpu::at(0).arrivals()));
+});
+
+const Test mixture("GPU: ranks of a node that disagree about GPUs are told", [] {
+    constexpr int size = 3;
+    const Ranks ranks = ranks_with(Path::mapped, size, {size});
+    on_ranks(size, [&](int rank) {
+        const auto array = GpuHeap::of(0).allocate(bytes);
+        std::vector<std::int32_t> plain(count);
+        Call call = sum(array.get(), 0, cuda::Gpu::at(0).arrivals());
+        if (rank == 1) {
+            call.input = call.output = plain.data();
+            call.gpu.reset();
+        }
+        check_throws<CollectiveError>([&] { ranks[rank].run(call); },
+                                      rank == 1 ? "on GPUs" : "on hosts");
+    });
+});
+
+}  // namespace
+}  // namespace pycoll::test
