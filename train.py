@@ -204,8 +204,8 @@ def train(comm: pycoll.Communicator, options: argparse.Namespace) -> None:
         )
         if options.mode == "ps":
             consistency = _consistency(options)
-            if parallelism != Parallelism() or options.device != "cpu":
-                raise ValueError("with --mode ps every worker has the whole model, on the cpu")
+            if parallelism != Parallelism():
+                raise ValueError("with --mode ps every worker has the whole model")
         elif options.consistency or options.staleness is not None or options.compress != "none":
             raise ValueError("--consistency, --staleness and --compress are for --mode ps")
     corpus = shared_corpus(comm, options.data, options.context)
@@ -229,6 +229,7 @@ def train(comm: pycoll.Communicator, options: argparse.Namespace) -> None:
             servers=options.servers,
             consistency=consistency,
             compression={"none": None, "top-k": TopK(0.05), "8-bit": EightBit()}[options.compress],
+            device=options.device,
         )
         return
     trainer = Trainer(comm, corpus, model, settings, parallelism, device=options.device)

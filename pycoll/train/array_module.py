@@ -75,6 +75,11 @@ def array_module_of(array: Array) -> Any:
     return np if isinstance(array, np.ndarray) else array_module("cuda")
 
 
+def device_of(array: Array) -> str:
+    """Return where ``array`` lies, as `Communicator.empty` takes it: "cpu" or "cuda"."""
+    return "cpu" if isinstance(array, np.ndarray) else "cuda"
+
+
 def as_numpy(array: Array) -> npt.NDArray[Any]:
     """Return ``array`` in host memory: itself for NumPy, a copy for CuPy."""
     return array if isinstance(array, np.ndarray) else array.get()

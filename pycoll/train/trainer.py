@@ -86,7 +86,7 @@ class Trainer:
     parallelism : Parallelism
         By default every rank has the whole model.
     device : {"cpu", "cuda"}
-        Where to compute. Messages go through host memory either way.
+        Where to compute, and where what is sent and received lies.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class Trainer:
         self.parallelism = Parallelism() if parallelism is None else parallelism
         with agreed(comm):
             use_device(device, comm.local_rank)
-            dtype_of(settings.precision)  # which a rank's installation may lack
+            dtype_of(settings.precision, device)  # which a rank's installation may lack
             shape = self.parallelism.shape(comm.size)
             _require_work_for_all(settings, shape)
             text = corpus.fingerprint

@@ -68,7 +68,8 @@ class RecordedCommunicator:
         self.contents.append(array.copy())
         return RecordedWork(self, array)
 
-    def zeros(self, shape: int, dtype: Any) -> np.ndarray:
+    def zeros(self, shape: int, dtype: Any, device: str) -> np.ndarray:
+        assert device == "cpu"
         return np.zeros(shape, dtype)
 
     def broadcast(self, array: np.ndarray, root: int = 0) -> np.ndarray:

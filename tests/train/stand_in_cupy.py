@@ -1,23 +1,72 @@
 """A stand-in for CuPy: arrays that the host must not touch by accident.
 
 Like CuPy's, they refuse to become NumPy arrays, and to meet them in an operation or an assignment.
-They hold host memory, so that what they compute can be compared with what NumPy does.
+What they compute can be compared with what NumPy does, bit by bit: it is NumPy that does it.
+
+They lie in host memory, where pycoll takes them with `stand_in_gpu_calls`; or on a fake GPU, which
+pycoll takes for a real one: see `FakeGpuMemory`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 
+class HostMemory:
+    """Arrays stay where NumPy makes them, and pycoll knows no pointer to them."""
+
+    def place(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def pointer(self, array: np.ndarray) -> int | None:
+        return None
+
+
+#: Where all arrays lie.
+memory: Any = HostMemory()
+
+
+@contextlib.contextmanager
+def arrays_in(other: Any) -> Iterator[None]:
+    """Let arrays that are made in the block lie elsewhere."""
+    global memory
+    before, memory = memory, other
+    try:
+        yield
+    finally:
+        memory = before
+
+
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, host: np.ndarray) -> None:
-        self.host = host
+        self.host = memory.place(host)
 
     def get(self) -> np.ndarray:
         return self.host.copy()
+
+    def set(self, values: np.ndarray) -> None:
+        assert isinstance(values, np.ndarray)
+        self.host[...] = values
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        pointer = memory.pointer(self.host)
+        if pointer is None:
+            raise AttributeError("there is no GPU")
+        return {
+            "shape": self.host.shape,
+            "typestr": self.host.dtype.str,
+            "data": (pointer, False),
+            "strides": None if self.host.flags.c_contiguous else self.host.strides,
+            "stream": None,  # all that the stand-in does is over when it returns
+            "version": 3,
+        }
 
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
@@ -26,7 +75,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return on_device(getattr(ufunc, method))(*inputs, **options)
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"shape", "dtype", "ndim", "size", "nbytes"}:
+        if name in {"shape", "dtype", "ndim", "size", "nbytes", "itemsize", "flags"}:
             return getattr(self.host, name)
         if name.startswith("__"):  # such as __array_interface__, by which NumPy would get in
             raise AttributeError(name)
@@ -85,8 +134,9 @@ class StandInCuPy(ModuleType):
         Devices that were made the current one.
     """
 
-    def __init__(self, devices: int = 1) -> None:
+    def __init__(self, devices: int = 1, version: str = "14.2.0", name: str = "Fake GPU") -> None:
         super().__init__("cupy")
+        self.__version__ = version
         self.used: list[int] = []
 
         def count() -> int:
@@ -94,13 +144,52 @@ class StandInCuPy(ModuleType):
                 raise CUDARuntimeError("cudaErrorNoDevice")
             return devices
 
-        runtime = SimpleNamespace(getDeviceCount=count, CUDARuntimeError=CUDARuntimeError)
-        device = lambda number: SimpleNamespace(use=lambda: self.used.append(number))  # noqa: E731
-        self.cuda = SimpleNamespace(runtime=runtime, Device=device)
+        runtime = SimpleNamespace(
+            getDeviceCount=count,
+            CUDARuntimeError=CUDARuntimeError,
+            getDeviceProperties=lambda number: {"name": f"{name} {number}".encode()},
+        )
+        used = self.used
+
+        class Device(contextlib.AbstractContextManager["Device"]):
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            def use(self) -> None:
+                used.append(self.number)
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+        self.cuda = SimpleNamespace(
+            runtime=runtime,
+            Device=Device,
+            Event=Event,
+            get_elapsed_time=lambda first, last: 1e3 * (last.at - first.at),
+            UnownedMemory=lambda pointer, nbytes, owner, gpu: (pointer, owner),
+            MemoryPointer=lambda block, offset: block,
+        )
 
     @staticmethod
     def asarray(value: Any) -> DeviceArray:
         return value if isinstance(value, DeviceArray) else DeviceArray(np.array(value))
 
+    @staticmethod
+    def ndarray(shape: tuple[int, ...], dtype: Any, block: tuple[int, Any]) -> DeviceArray:
+        """Make an array of memory that pycoll has allocated."""
+        return DeviceArray(memory.view(*block, shape, np.dtype(dtype)))
+
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
         return on_device(getattr(np, name))
+
+
+class Event:
+    """A point in time."""
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from small_run import sample, small_trainer
 from stand_in_cupy import DeviceArray, StandInCuPy
+from stand_in_gpu_calls import device_arrays_accepted
 
 import pycoll
 from pycoll.train import RefusedError, Trainer
@@ -22,10 +24,11 @@ def on_cuda(**options: Any) -> Trainer:
 
 
 @pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch) -> StandInCuPy:
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInCuPy]:
     module = StandInCuPy()
     monkeypatch.setitem(sys.modules, "cupy", module)
-    return module
+    with device_arrays_accepted():
+        yield module
 
 
 @pytest.mark.usefixtures("cupy")
@@ -91,6 +94,13 @@ def test_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(RefusedError, match="device 'cuda' needs CuPy: install"):
         on_cuda()
+
+
+def test_bfloat16_needs_a_cupy_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ml_dtypes")
+    monkeypatch.setitem(sys.modules, "cupy", StandInCuPy(version="13.6.0"))
+    with pytest.raises(RefusedError, match=r"needs CuPy 14 or newer, not 13\.6\.0: update it"):
+        on_cuda(precision="bfloat16")
 
 
 def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,6 @@ from pycoll.train.checkpoint.held import Held
 from pycoll.train.checkpoint.intervals import Intervals
 from pycoll.train.checkpoint.manifest import MANIFEST, CheckpointError, Entry, FileFacts, Manifest
 from pycoll.train.checkpoint.place import Runs, copy_runs, overlap
-from pycoll.train.data_parallel.wire import broadcast_in_place
 from pycoll.train.state import StateError
 from pycoll.train.verdict import agreed, broadcast_text, gather_texts
 
@@ -102,7 +101,7 @@ def load_checkpoint(
         one.array[...] = array_module_of(one.array).asarray(values.reshape(one.array.shape))
     if replicas is not None:
         for one in held:
-            broadcast_in_place(replicas, one.array)
+            replicas.broadcast(one.array, root=0)
     return manifest.description
 
 

@@ -18,12 +18,7 @@ from typing import TYPE_CHECKING
 
 from pycoll.train.data_parallel.bucket import Named, fill_buckets, require_all_gradients
 from pycoll.train.data_parallel.exchange import Exchange
-from pycoll.train.data_parallel.wire import (
-    Precision,
-    broadcast_in_place,
-    dtype_of,
-    shared_zeros,
-)
+from pycoll.train.data_parallel.wire import Precision, dtype_of, shared_zeros
 from pycoll.train.layers.layer import Layer
 from pycoll.train.optim.optimizer import Optimizer
 
@@ -95,7 +90,7 @@ class DataParallel:
         self.sharded = zero == 1
         named = list(model) if isinstance(model, Sequence) else model.named_parameters()
         for _, parameter in named:
-            broadcast_in_place(comm, parameter.data)
+            comm.broadcast(parameter.data, root=0)
         self.buckets = fill_buckets(
             named, bucket_bytes, partial(shared_zeros, comm), comm.size if self.sharded else 1
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pycoll.train.array_module import Array, array_module_of, as_numpy
+from pycoll.train.array_module import Array, array_module_of, device_of
 from pycoll.train.layers.layer import Layer
 from pycoll.train.layers.parameter import Parameter
 from pycoll.train.optim.sgd import SGD
@@ -160,15 +160,19 @@ class _Group:
     """Parameters of one dtype, side by side, as all ranks had them when the round began.
 
     ``parameter`` holds them, and as their gradient the mean of how far the ranks moved down from
-    them. Both are in host memory, the gradient in memory that all ranks of a node see.
+    them. Both are on the members' device, the gradient in memory that all ranks of a node see.
     """
 
     def __init__(self, comm: Communicator, members: list[Named]) -> None:
         self._comm = comm
         self._members = [member for _, member in members]
         total = sum(member.data.size for member in self._members)
-        dtype = self._members[0].data.dtype
-        self.parameter = Parameter(np.empty(total, dtype), comm.empty(total, dtype))
+        like = self._members[0].data
+        self._xp = array_module_of(like)
+        self.parameter = Parameter(
+            self._xp.empty(total, like.dtype),
+            comm.empty(total, like.dtype, device=device_of(like)),
+        )
         self.begin()
 
     def begin(self) -> None:
@@ -180,7 +184,7 @@ class _Group:
     def start(self) -> Work[Any]:
         """Begin to find the mean of what the ranks moved."""
         self._take(self.parameter.grad)
-        np.subtract(self.parameter.data, self.parameter.grad, out=self.parameter.grad)
+        self._xp.subtract(self.parameter.data, self.parameter.grad, out=self.parameter.grad)
         return self._comm.all_reduce(self.parameter.grad, op="avg", async_op=True)
 
     def give_out(self) -> None:
@@ -188,12 +192,11 @@ class _Group:
         start = 0
         for member in self._members:
             target = member.data
-            part = self.parameter.data[start : start + target.size].reshape(target.shape)
-            target[...] = array_module_of(target).asarray(part)
+            target[...] = self.parameter.data[start : start + target.size].reshape(target.shape)
             start += target.size
 
     def _take(self, out: Array) -> None:
-        np.concatenate([as_numpy(member.data).reshape(-1) for member in self._members], out=out)
+        self._xp.concatenate([member.data.reshape(-1) for member in self._members], out=out)
 
 
 def _together(parameters: list[Named]) -> list[list[Named]]:

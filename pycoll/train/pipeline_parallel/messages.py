@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pycoll.train.array_module import Array, as_numpy
+from pycoll.train.array_module import Array
 from pycoll.train.report.trace import Flight, span
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ class Messages:
     Activations of an unknown form are preceded by a message with their form. Both ends know when
     that is: they name the form by a key, and a form goes ahead of the first message of each key.
 
+    Parameters
+    ----------
+    xp : module
+        The array library of what is sent and received.
+
     Attributes
     ----------
     blocked_seconds : float
@@ -81,7 +86,7 @@ class Messages:
     def send(self, kind: str, array: Array, peer: int) -> None:
         """Send an array that nobody changes until `flush`, and whose form the peer knows."""
         self._sending = [each for each in self._sending if not _landed(*each)]
-        self._send(kind, np.ascontiguousarray(as_numpy(array)), peer)
+        self._send(kind, self.xp.ascontiguousarray(array), peer)
 
     def announce(self, key: Hashable, form: Form, peer: int) -> None:
         """Tell the peer the form of the activations to come, the first time for each key.
@@ -115,15 +120,13 @@ class Messages:
 
     def receive(self, kind: str, form: Form, peer: int) -> Work[Array]:
         """Start to receive an array; `wait` returns it."""
-        host = np.empty(form.shape, form.dtype)
-        return self.comm.recv(host, peer, TAGS[kind], async_op=True)
+        array = self.xp.empty(form.shape, form.dtype)
+        return self.comm.recv(array, peer, TAGS[kind], async_op=True)
 
     def wait(self, work: Work[Array]) -> Array:
-        """Wait for an array, and return it where the layers compute."""
+        """Wait for an array, and return it."""
         with self._blocked():
-            host = work.wait()
-        array: Array = host if self.xp is np else self.xp.asarray(host)
-        return array
+            return work.wait()
 
     def flush(self) -> None:
         """Wait until all that was sent may be changed again."""
@@ -133,9 +136,9 @@ class Messages:
                 flight.land()
         self._sending = []
 
-    def _send(self, kind: str, host: npt.NDArray[Any], peer: int) -> None:
+    def _send(self, kind: str, array: Array, peer: int) -> None:
         flight = Flight(f"{kind} to stage {peer}")
-        self._sending.append((self.comm.send(host, peer, TAGS[kind], async_op=True), flight))
+        self._sending.append((self.comm.send(array, peer, TAGS[kind], async_op=True), flight))
 
     @contextmanager
     def _blocked(self) -> Iterator[None]:

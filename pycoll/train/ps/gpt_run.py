@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pycoll.train.array_module import as_numpy, use_device
 from pycoll.train.checkpoint.held import Held
 from pycoll.train.checkpoint.place import Place
 from pycoll.train.checkpoint.writer import CheckpointWriter
@@ -43,12 +44,19 @@ def run_with_servers(
     servers: int,
     consistency: Consistency,
     compression: Compression | None = None,
+    device: str = "cpu",
 ) -> float:
     """Train with some ranks as parameter servers, the last ones, and the others as workers.
 
     Collective. Each worker makes ``settings.steps`` steps, on its share of every batch. The
     progress and the losses shown are those of rank 0. The checkpoint at the end holds the
     parameters only.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda"}
+        Where the workers compute. Servers keep and update the parameters in host memory, and what
+        goes between them and the workers is copied there.
 
     Returns
     -------
@@ -67,7 +75,10 @@ def run_with_servers(
     with agreed(comm):
         _require_possible(settings, options)
         _require_work_for_all(settings, comm.size - servers)
-    model = GPT(config, Initializer(settings.seed))
+        serves = comm.rank >= comm.size - servers
+        if not serves:
+            use_device(device, comm.local_rank)
+    model = GPT(config, Initializer(settings.seed, device="cpu" if serves else device))
     server = ParameterServer(
         model,
         comm,
@@ -109,7 +120,7 @@ def run_with_servers(
         with agreed(comm):
             if report:
                 sample = sample_text(
-                    model.next_scores,
+                    lambda tokens: as_numpy(model.next_scores(model.xp.asarray(tokens))),
                     config.context,
                     corpus.vocabulary,
                     options.sample_length,
@@ -146,8 +157,8 @@ def _work(
         total = 0.0
         with worker.pushing(len(pieces)):
             for piece in pieces:
-                scores, saved = model.forward(piece.inputs)
-                loss, saved_loss = criterion.forward(scores, piece.targets)
+                scores, saved = model.forward(model.xp.asarray(piece.inputs))
+                loss, saved_loss = criterion.forward(scores, model.xp.asarray(piece.targets))
                 total += loss
                 model.backward(saved, criterion.backward(saved_loss, weight))
         mean = total / part.targets.size
@@ -175,8 +186,8 @@ def _validate(workers: Communicator, corpus: Corpus, model: GPT) -> float:
     part = windows.part(workers.rank, workers.size)
     total = np.zeros(1)
     for piece in part.in_pieces(VALIDATION_PIECE):
-        scores, _ = model.forward(piece.inputs)
-        total += model.criterion().forward(scores, piece.targets)[0]
+        scores, _ = model.forward(model.xp.asarray(piece.inputs))
+        total += model.criterion().forward(scores, model.xp.asarray(piece.targets))[0]
     workers.all_reduce(total)
     return float(total[0]) / windows.targets.size
 

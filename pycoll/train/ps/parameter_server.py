@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pycoll import CollectiveError
-from pycoll.train.array_module import Array, array_module_of
+from pycoll.train.array_module import Array, array_module_of, as_numpy
 from pycoll.train.data_parallel.bucket import fill_buckets
-from pycoll.train.data_parallel.wire import broadcast_in_place
 from pycoll.train.layers.layer import Layer
 from pycoll.train.ps.compression import Compression
 from pycoll.train.ps.consistency import BSP, Consistency
@@ -104,7 +103,7 @@ class ParameterServer:
         shapes = [(name, part.data.shape, part.data.dtype.str) for name, part in parameters]
         _require_equal(comm, repr((servers, self._consistency, compression, bucket_bytes, shapes)))
         for _, parameter in parameters:
-            broadcast_in_place(comm, parameter.data)
+            _broadcast(comm, parameter.data)
         self._comm = comm.dup()
         self.workers = list(range(comm.size - servers))
         self.servers = list(range(comm.size - servers, comm.size))
@@ -185,6 +184,14 @@ def _constant(learning_rate: float) -> Callable[[int], float]:
 def _zeros(count: int, like: Array) -> Array:
     zeros: Array = array_module_of(like).zeros(count, dtype=like.dtype)
     return zeros
+
+
+def _broadcast(comm: Communicator, array: Array) -> None:
+    """Replace an array by rank 0's. Collective; the servers' lie in host memory in any case."""
+    host = as_numpy(array)
+    comm.broadcast(host, root=0)
+    if host is not array:
+        array[...] = array_module_of(array).asarray(host)
 
 
 def _require_roles(ranks: int, servers: int) -> None:

@@ -20,9 +20,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from pycoll.train.array_module import Array, array_module_of, as_numpy
+from pycoll.train.array_module import Array, array_module_of, device_of
 from pycoll.train.data.shard import shard
 from pycoll.train.layers.shard import Shard
 from pycoll.train.report.trace import span
@@ -135,9 +133,11 @@ class TensorGroup:
 
     def empty(self, shape: tuple[int, ...], like: Array) -> Array:
         """Return an array, of the kind and dtype of ``like``, that `sum` takes without a copy."""
-        if self._comm is not None and isinstance(like, np.ndarray):
-            return self._comm.empty(shape, like.dtype)
-        made: Array = array_module_of(like).empty(shape, dtype=like.dtype)
+        made: Array
+        if self._comm is not None:
+            made = self._comm.empty(shape, like.dtype, device=device_of(like))
+        else:
+            made = array_module_of(like).empty(shape, dtype=like.dtype)
         return made
 
     def start_gather(self, x: Array) -> InFlight:
@@ -150,14 +150,14 @@ class TensorGroup:
         """
         if self._comm is None or not self.sequence_parallel:
             return InFlight.done(x)
-        host = np.ascontiguousarray(as_numpy(x))
-        batch, share = host.shape[:2]
-        parts = self._comm.empty((self.size * batch, *host.shape[1:]), host.dtype)
-        work = self._comm.all_gather(host, parts, async_op=True)
+        own: Array = array_module_of(x).ascontiguousarray(x)
+        batch, share = x.shape[:2]
+        parts = self.empty((self.size * batch, *x.shape[1:]), x)
+        work = self._comm.all_gather(own, parts, async_op=True)
 
         def side_by_side() -> Array:
-            by_rank = parts.reshape(self.size, *host.shape).swapaxes(0, 1)
-            return _like(by_rank.reshape(batch, self.size * share, *host.shape[2:]), x)
+            by_rank = parts.reshape(self.size, *x.shape).swapaxes(0, 1)
+            return by_rank.reshape(batch, self.size * share, *x.shape[2:])
 
         return InFlight(partial(self._wait, work), side_by_side)
 
@@ -171,21 +171,20 @@ class TensorGroup:
         """
         if self._comm is None:
             return InFlight.done(x)
-        host = as_numpy(x)
         if not self.sequence_parallel:
-            work = self._comm.all_reduce(host, async_op=True)
-            return InFlight(partial(self._wait, work), lambda: _like(host, x))
-        batch, length = host.shape[:2]
+            work = self._comm.all_reduce(x, async_op=True)
+            return InFlight(partial(self._wait, work), lambda: x)
+        batch, length = x.shape[:2]
         self.positions(length)  # refuses a length that does not divide
-        share = (batch, length // self.size, *host.shape[2:])
+        share = (batch, length // self.size, *x.shape[2:])
         # A collective cuts along the first axis: the positions of each rank go there.
-        parts = self._comm.empty((self.size, *share), host.dtype)
-        parts[...] = host.reshape(batch, self.size, *share[1:]).swapaxes(0, 1)
-        out = self._comm.empty(share, host.dtype)
+        parts = self.empty((self.size, *share), x)
+        parts[...] = x.reshape(batch, self.size, *share[1:]).swapaxes(0, 1)
+        out = self.empty(share, x)
         work = self._comm.reduce_scatter(
             parts.reshape(self.size * batch, *share[1:]), out, async_op=True
         )
-        return InFlight(partial(self._wait, work), lambda: _like(out, x))
+        return InFlight(partial(self._wait, work), lambda: out)
 
     def _wait(self, work: Work[Any]) -> None:
         started = perf_counter()
@@ -205,10 +204,7 @@ class TensorGroup:
         """Fold an array over the ranks, in place, whatever it holds."""
         if self._comm is None:
             return
-        host = as_numpy(x)
-        self._wait(self._comm.all_reduce(host, op=op, async_op=True))
-        if host is not x:
-            x[...] = array_module_of(x).asarray(host)
+        self._wait(self._comm.all_reduce(x, op=op, async_op=True))
 
     def gather_last_axis(self, x: Array, count: int) -> Array:
         """Return an array that is split along its last axis, put together; such as scores.
@@ -220,22 +216,14 @@ class TensorGroup:
         """
         if self._comm is None:
             return x
-        whole = np.zeros((*x.shape[:-1], count), dtype=x.dtype)
+        whole = self.empty((*x.shape[:-1], count), x)
+        whole[...] = 0
         start, stop = self.own_range(count)
-        whole[..., start:stop] = as_numpy(x)
+        whole[..., start:stop] = x
         # For looking at predictions, not for training: a sum with zeros serves parts of different
         # lengths, too.
         self._comm.all_reduce(whole)
-        return _like(whole, x)
-
-
-def _like(host: Array, model: Array) -> Array:
-    on_device: Array = host if isinstance(model, np.ndarray) else _asarray(host, model)
-    return on_device
-
-
-def _asarray(host: Array, model: Array) -> Any:
-    return array_module_of(model).asarray(host)
+        return whole
 
 
 #: The group of a model that is not split.
