@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from pycoll.bench.operands import Array, Operands, Operation
+from pycoll.bench.memory import Array
+from pycoll.bench.operands import Operands, Operation
 from pycoll.communicator import Communicator
 
 

@@ -16,11 +16,14 @@ from mpi4py import MPI
 import pycoll
 from pycoll import _core
 from pycoll._core._loading import brief
+from pycoll.bench.memory import Memory
 from pycoll.communicator import Communicator
 from pycoll.topology import usable_cores
 
 
-def describe_environment(comm: Communicator, arguments: Sequence[str]) -> dict[str, Any]:
+def describe_environment(
+    comm: Communicator, arguments: Sequence[str], memory: Memory
+) -> dict[str, Any]:
     """Return everything that is needed to make the figures again, as plain values."""
     return {
         "command": f"mpirun -n {comm.size} python -m pycoll.bench {shlex.join(arguments)}",
@@ -37,6 +40,8 @@ def describe_environment(comm: Communicator, arguments: Sequence[str]) -> dict[s
         "python": platform.python_version(),
         "numpy": np.__version__,
         "mpi4py": mpi4py.__version__,
+        "gpu": memory.device_name,
+        "arrays": memory.library,
     }
 
 
@@ -55,8 +60,10 @@ def machine_line(environment: dict[str, Any]) -> str:
     """Return one line for people: versions, ranks and machine."""
     nodes = environment["nodes"]
     where = "one node" if nodes == 1 else f"{nodes} nodes"
+    gpu = environment["gpu"]
+    arrays = f"; arrays of {environment['arrays']} on {gpu}" if gpu else ""
     return (
         f"pycoll {environment['pycoll']} over {environment['transport']}, {environment['mpi']}, "
         f"{environment['ranks']} ranks on {where} with {environment['cores']} cores "
-        f"({environment['processor']})"
+        f"({environment['processor']}){arrays}"
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 
 from pycoll import _core
 from pycoll.bench.bandwidth import algorithm_bandwidth, bus_bandwidth
 from pycoll.bench.contestants import Call, Choice, mpi_call, pycoll_call
+from pycoll.bench.memory import Memory
+from pycoll.bench.nccl import Nccl
 from pycoll.bench.operands import Operands, Operation
 from pycoll.bench.options import WITH_ALGORITHM, Options
 from pycoll.bench.sizes import count_and_size
@@ -22,7 +24,7 @@ from pycoll.communicator import Communicator
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of pycoll with one algorithm, and of the MPI library beside it.
+    """What was measured of pycoll with one algorithm, and of another library beside it.
 
     Attributes
     ----------
@@ -32,10 +34,12 @@ class Measurement:
         What was really used; None where there is no choice.
     is_auto : bool
         Whether ``algorithm="auto"`` uses just this.
-    wrong, mpi_wrong : int or None
+    wrong, reference_wrong : int or None
         Wrong elements on all ranks together; None when nothing was checked.
-    mpi : Timing or None
-        None when the MPI library was not measured, or cannot do this.
+    against : {"mpi", "nccl"} or None
+        The other library.
+    reference : Timing or None
+        None when the other library was not measured, or cannot do this.
     """
 
     operation: Operation
@@ -45,8 +49,9 @@ class Measurement:
     is_auto: bool
     timing: Timing
     wrong: int | None
-    mpi: Timing | None = None
-    mpi_wrong: int | None = None
+    against: str | None = None
+    reference: Timing | None = None
+    reference_wrong: int | None = None
 
     @property
     def algbw(self) -> float:
@@ -64,8 +69,8 @@ class Measurement:
 
     @property
     def ratio(self) -> Ratio | None:
-        """Return pycoll's time over that of the MPI library."""
-        return None if self.mpi is None else ratio(self.timing, self.mpi)
+        """Return pycoll's time over that of the other library."""
+        return None if self.reference is None else ratio(self.timing, self.reference)
 
     def as_record(self) -> dict[str, Any]:
         """Return everything as plain values; times in microseconds, bandwidths in GB/s."""
@@ -85,14 +90,15 @@ class Measurement:
             "busbw": self.busbw,
             "wrong": self.wrong,
             "mpi": None,
+            "nccl": None,
             "ratio": None,
         }
-        if self.mpi is not None and self.ratio is not None:
-            record["mpi"] = {
-                **_timing_record(self.mpi),
-                "algbw": algorithm_bandwidth(self.size, self.mpi.median),
-                "busbw": self.busbw_of(self.mpi),
-                "wrong": self.mpi_wrong,
+        if self.against is not None and self.reference is not None and self.ratio is not None:
+            record[self.against] = {
+                **_timing_record(self.reference),
+                "algbw": algorithm_bandwidth(self.size, self.reference.median),
+                "busbw": self.busbw_of(self.reference),
+                "wrong": self.reference_wrong,
             }
             record["ratio"] = asdict(self.ratio)
         return record
@@ -102,6 +108,8 @@ def _timing_record(timing: Timing) -> dict[str, Any]:
     return {
         "time": timing.median * 1e6,
         "times": [seconds * 1e6 for seconds in timing.seconds],
+        "device_time": timing.device_median * 1e6 if timing.device_seconds else None,
+        "device_times": [seconds * 1e6 for seconds in timing.device_seconds],
         "iterations": timing.iterations,
     }
 
@@ -126,21 +134,30 @@ def operations(options: Options, ranks: int) -> Iterator[tuple[int, Operation]]:
 
 
 def measure(
-    comm: Communicator, mpi: MPI.Intracomm, operation: Operation, size: int, options: Options
+    comm: Communicator,
+    mpi: MPI.Intracomm,
+    operation: Operation,
+    size: int,
+    options: Options,
+    memory: Memory,
+    nccl: Nccl | None = None,
 ) -> list[Measurement]:
     """Measure an operation with every algorithm (and chunk) of the options. Collective."""
-    empty = comm.empty if operation.memory == "registered" else np.empty
-    operands = Operands(operation, comm.rank, comm.size, empty)
+    registered = partial(memory.registered, comm)
+    empty = registered if operation.memory == "registered" else memory.empty
+    operands = Operands(operation, comm.rank, comm.size, memory, empty)
     choices = _choices(comm, operation, options)
-    automatic = _resolve(comm, operation, Choice("auto", 0)) if choices[0] is not None else None
+    automatic = _automatic(comm, operation, options) if choices[0] is not None else None
     calls = [pycoll_call(comm, operation, operands, choice) for choice in choices]
-    reference = mpi_call(mpi, operation, operands) if options.against_mpi else None
+    reference = mpi_call(mpi, operation, operands) if options.against == "mpi" else None
+    if nccl is not None:
+        reference = nccl.call(operation, operands)
     everything = calls if reference is None else [*calls, reference]
 
     operands.fill()
     wrong = [_count_wrong(call, operands, mpi, options.checks) for call in everything]
     effort = Effort(options.iterations, options.rounds, options.warmups, options.seconds)
-    timings = time_in_turns([call.run for call in everything], mpi, effort)
+    timings = time_in_turns([call.run for call in everything], mpi, effort, memory.clock())
     return [
         Measurement(
             operation=operation,
@@ -150,8 +167,9 @@ def measure(
             is_auto=choice is not None and choice == automatic,
             timing=timings[i],
             wrong=wrong[i],
-            mpi=None if reference is None else timings[-1],
-            mpi_wrong=None if reference is None else wrong[-1],
+            against=options.against,
+            reference=None if reference is None else timings[-1],
+            reference_wrong=None if reference is None else wrong[-1],
         )
         for i, choice in enumerate(choices)
     ]
@@ -166,12 +184,19 @@ def _choices(
     possible: dict[Choice, None] = {}
     for pair in product(options.algorithms, options.chunks):
         try:
-            possible[_resolve(comm, operation, Choice(*pair))] = None
+            resolved = _resolve(comm, operation, Choice(*pair))
+            possible[Choice(*pair) if options.device == "cuda" else resolved] = None
         except ValueError:
             # Of several, those that these ranks or this size cannot use are left out.
             if len(options.algorithms) == 1:
                 raise
     return list(possible)
+
+
+def _automatic(comm: Communicator, operation: Operation, options: Options) -> Choice:
+    auto = Choice("auto", 0)
+    # What it means for arrays on a GPU, the core does not tell before the call.
+    return auto if options.device == "cuda" else _resolve(comm, operation, auto)
 
 
 def _resolve(comm: Communicator, operation: Operation, choice: Choice) -> Choice:

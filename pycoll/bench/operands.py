@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pycoll.bench.memory import Array, HostMemory, Memory, changing
 from pycoll.bench.values import Values, numpy_type
-
-Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,10 @@ class Operands:
 
     Parameters
     ----------
-    empty : callable
-        Makes the arrays, as `numpy.empty` does.
+    memory : Memory
+        What the arrays lie in.
+    empty : callable, optional
+        Makes them, as ``memory.empty`` does, which it replaces.
 
     Attributes
     ----------
@@ -68,41 +67,49 @@ class Operands:
         operation: Operation,
         rank: int,
         ranks: int,
-        empty: Callable[..., Array] = np.empty,
+        memory: Memory | None = None,
+        empty: Callable[..., Array] | None = None,
     ) -> None:
+        self.memory = memory or HostMemory()
+        empty = self.memory.empty if empty is None else empty
         self.rank = rank
-        self.count = count = operation.count
+        self.count = operation.count
         self._values = Values(operation.dtype, operation.op, ranks)
         self.parts = _parts(operation, rank, ranks)
         sent, received = _lengths(operation, rank, ranks)
-        kind = numpy_type(operation.dtype)
+        self._kind = kind = numpy_type(operation.dtype)
         self.input = None if sent is None else empty(sent, kind)
         self.output = None if received is None else empty(received, kind)
-        if not operation.in_place or self.input is None or self.output is None:
+        if not operation.in_place or sent is None or received is None:
             return
         if sent == received:
             self.input = self.output
-        elif self.output.size > self.input.size:
-            self.input = self.output[rank * count : (rank + 1) * count]
+        elif received > sent:
+            self.input = self._block(self.output, rank)
         else:
-            self.output = self.input[rank * count : (rank + 1) * count]
+            self.output = self._block(self.input, rank)
 
     def fill(self) -> None:
         """Write this rank's contribution; elsewhere, bytes that are no result."""
         if self.output is not None:
-            self.output.view(np.uint8)[:] = 0xA5
+            with changing(self.memory, self.output, self._kind) as content:
+                content.view(np.uint8)[:] = 0xA5
         if self.input is not None:
-            self._values.fill(self.input, self.rank)
+            with changing(self.memory, self.input, self._kind) as content:
+                self._values.fill(content, self.rank)
 
     def count_wrong(self, result: Array | None) -> int:
         """Return how many elements of a result are not what they must be."""
         if result is None:
             return sum(self.count for _ in self.parts)
-        count = self.count
+        content = self.memory.read(result, self._kind)
         return sum(
-            self._values.count_wrong(result[i * count : (i + 1) * count], part.source, part.start)
+            self._values.count_wrong(self._block(content, i), part.source, part.start)
             for i, part in enumerate(self.parts)
         )
+
+    def _block(self, array: Array, number: int) -> Array:
+        return array[number * self.count : (number + 1) * self.count]
 
 
 def _lengths(operation: Operation, rank: int, ranks: int) -> tuple[int | None, int | None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from pycoll import _core
+from pycoll.bench.option_error import OptionError
 from pycoll.bench.sizes import size_range
 from pycoll.planning.quantities import parse_size
 
@@ -25,10 +26,6 @@ ONLY_OUT_OF_PLACE = ("all_to_all", "send_recv", "barrier")
 
 #: nccl-tests' names of types, beside NumPy's own.
 TYPE_NAMES = {"float": "float32", "double": "float64", "half": "float16", "int": "int32"}
-
-
-class OptionError(Exception):
-    """A command line that makes no sense; the text says what to change."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,14 @@ class Options:
         None: as many as fit into ``seconds``.
     seconds : float
         Time for one size and placement, over all contestants.
+    against : {"mpi", "nccl"} or None
+        Who takes turns with pycoll.
+    device : {"cpu", "cuda"}
+        Where the arrays lie.
+    library : {"auto", "cupy", "torch"}
+        Whose arrays they are, on a GPU.
+    measures : bool
+        False in tests only, which may run on a simulated GPU.
     """
 
     collective: str
@@ -65,7 +70,10 @@ class Options:
     warmups: int
     seconds: float
     checks: int
-    against_mpi: bool
+    against: str | None
+    device: str
+    library: str
+    measures: bool
     json: Path | None
     plot: Path | None
     quiet: bool
@@ -152,7 +160,16 @@ def make_parser() -> argparse.ArgumentParser:
         help="time for a size and placement (0.5)",
     )
     add("-c", "--check", type=_number_from(0), default=1, metavar="N", help="checked calls (1)")
-    add("--against", choices=["mpi"], help="take turns with the MPI library's own call")
+    add("--against", choices=["mpi", "nccl"], help="take turns with the MPI library's own, or NCCL")
+    add = parser.add_argument_group("GPUs").add_argument
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="where arrays lie (cpu)")
+    add(
+        "--array-library",
+        choices=["auto", "cupy", "torch"],
+        default="auto",
+        help="whose arrays, on a GPU (cupy where it is installed, else torch)",
+    )
+    add("--not-a-measurement", action="store_true", help=argparse.SUPPRESS)
     add = parser.add_argument_group("results").add_argument
     add("--json", type=Path, metavar="FILE", help="write everything there")
     add("--plot", type=Path, metavar="FILE", help="draw time and bandwidth over size (.png, .svg)")
@@ -186,6 +203,10 @@ def parse_options(arguments: Sequence[str], ranks: int) -> Options:
         raise OptionError(f"{name} is not pipelined: --chunk does not apply")
     if given.plot is not None and name == "barrier":
         raise OptionError("barrier has no sizes to plot: leave out --plot")
+    if given.device == "cpu" and (given.against == "nccl" or given.array_library != "auto"):
+        raise OptionError("--against nccl and --array-library are for --device cuda")
+    if given.device == "cuda" and given.against == "mpi":
+        raise OptionError("--against mpi is for arrays on the host; with --device cuda, use nccl")
     dtypes = _dtypes(given.datatype)
     return Options(
         collective=name,
@@ -202,7 +223,10 @@ def parse_options(arguments: Sequence[str], ranks: int) -> Options:
         warmups=given.warmup_iters,
         seconds=given.seconds,
         checks=given.check,
-        against_mpi=given.against == "mpi",
+        against=given.against,
+        device=given.device,
+        library=given.array_library,
+        measures=not given.not_a_measurement,
         json=given.json,
         plot=given.plot,
         quiet=given.quiet,
@@ -253,8 +277,8 @@ def _placements(collective: str, given: argparse.Namespace) -> tuple[bool, ...]:
             missing = "out-of-place" if True in possible else "in-place"
             raise OptionError(f"{collective} has no {missing} form")
         return tuple(sorted(wanted))
-    # Beside MPI's columns there is room for one placement: the one of training, where gradients
-    # are replaced by their sums.
+    # Beside the columns of another there is room for one placement: the one of training, where
+    # gradients are replaced by their sums.
     return possible[-1:] if given.against else possible
 
 

@@ -28,7 +28,7 @@ class Curve:
     """One line of the picture."""
 
     label: str
-    is_mpi: bool
+    is_reference: bool
     sizes: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     busbw: list[float] = field(default_factory=list)
@@ -43,8 +43,9 @@ class Curve:
 def plot(
     measurements: Sequence[Measurement], environment: dict[str, Any], path: str | Path
 ) -> None:
-    """Draw measurements of one collective; pycoll and the MPI library, every algorithm a line."""
-    curves = _curves(measurements, environment["mpi"])
+    """Draw measurements of one collective; pycoll and the other library, every algorithm a line."""
+    other = environment["mpi"] if measurements[0].against == "mpi" else "NCCL"
+    curves = _curves(measurements, other)
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.4))
     for index, curve in enumerate(curves):
         style: dict[str, Any] = {
@@ -53,7 +54,7 @@ def plot(
             "markersize": 4.5,
             "linewidth": 1.8,
         }
-        if curve.is_mpi:
+        if curve.is_reference:
             style |= {"color": "black", "marker": "x", "linestyle": "--", "zorder": 3}
         left.plot(curve.sizes, [1e6 * s for s in curve.seconds], label=curve.label, **style)
         right.plot(curve.sizes, curve.busbw, label=curve.label, **style)
@@ -68,12 +69,12 @@ def plot(
     plt.close(figure)
 
 
-def _curves(measurements: Sequence[Measurement], mpi_name: str) -> list[Curve]:
+def _curves(measurements: Sequence[Measurement], other: str) -> list[Curve]:
     """Sort measurements into lines; labels name only what differs between them."""
     curves: dict[str, Curve] = {}
 
-    def curve(label: str, *, is_mpi: bool) -> Curve:
-        return curves.setdefault(label, Curve(label, is_mpi))
+    def curve(label: str, *, is_reference: bool) -> Curve:
+        return curves.setdefault(label, Curve(label, is_reference))
 
     distinguish = _differences(measurements)
     seen = set()
@@ -81,12 +82,12 @@ def _curves(measurements: Sequence[Measurement], mpi_name: str) -> list[Curve]:
         suffix = distinguish(measurement)
         # Auto's choices may differ from size to size: they are one line when only auto was asked.
         name = f"pycoll {_algorithm(measurement, measurements)}".strip()
-        curve(name + suffix, is_mpi=False).add(measurement, measurement.timing)
+        curve(name + suffix, is_reference=False).add(measurement, measurement.timing)
         point = (suffix, measurement.size)
-        if measurement.mpi is not None and point not in seen:
+        if measurement.reference is not None and point not in seen:
             seen.add(point)
-            curve(mpi_name + suffix, is_mpi=True).add(measurement, measurement.mpi)
-    return sorted(curves.values(), key=lambda curve: curve.is_mpi)
+            curve(other + suffix, is_reference=True).add(measurement, measurement.reference)
+    return sorted(curves.values(), key=lambda curve: curve.is_reference)
 
 
 def _algorithm(measurement: Measurement, measurements: Sequence[Measurement]) -> str:

@@ -11,7 +11,8 @@ _LEFT = (("size", 12), ("count", 12), ("type", 9), ("redop", 7), ("root", 6))
 _LEFT_UNITS = ("(B)", "(elements)", "", "", "")
 _GROUP = (("time", 11), ("algbw", 8), ("busbw", 8), ("#wrong", 7))
 _GROUP_UNITS = ("(us)", "(GB/s)", "(GB/s)", "")
-_AGAINST = (("MPI", 11), ("ratio", 7), ("quartiles", 11))
+_DEVICE = (("GPU time", 11),)
+_DEVICE_UNITS = ("(us)",)
 _AGAINST_UNITS = ("(us)", "", "")
 _PLACEMENT = {False: "out-of-place", True: "in-place"}
 
@@ -23,15 +24,26 @@ class Table:
     ----------
     placements : sequence of bool
         The groups of columns: whether each is in place.
-    against_mpi : bool
-        Whether there are columns for the MPI library.
+    against : {"mpi", "nccl"}, optional
+        The library that there are columns for.
+    on_gpu : bool
+        Whether there is a column for the time by the GPU's clock.
     """
 
-    def __init__(self, placements: Sequence[bool], *, against_mpi: bool) -> None:
+    def __init__(
+        self, placements: Sequence[bool], *, against: str | None = None, on_gpu: bool = False
+    ) -> None:
         self._placements = placements
-        self._group = _GROUP + (_AGAINST if against_mpi else ())
-        self._units = _GROUP_UNITS + (_AGAINST_UNITS if against_mpi else ())
-        self._against_mpi = against_mpi
+        self._group: tuple[tuple[str, int], ...] = _GROUP
+        self._units: tuple[str, ...] = _GROUP_UNITS
+        if on_gpu:
+            self._group += _DEVICE
+            self._units += _DEVICE_UNITS
+        if against is not None:
+            self._group += ((against.upper(), 11), ("ratio", 7), ("quartiles", 11))
+            self._units += _AGAINST_UNITS
+        self._against = against
+        self._on_gpu = on_gpu
 
     def header(self) -> list[str]:
         """Return the lines above the first."""
@@ -73,13 +85,15 @@ class Table:
             f"{measurement.busbw:.2f}",
             "N/A" if measurement.wrong is None else str(measurement.wrong),
         ]
-        if not self._against_mpi:
+        if self._on_gpu:
+            cells.append(_in_microseconds(measurement.timing.device_median))
+        if self._against is None:
             return cells
         ratio = measurement.ratio
-        if measurement.mpi is None or ratio is None:
+        if measurement.reference is None or ratio is None:
             return [*cells, "N/A", "", ""]
         spread = f"{ratio.low:.2f}-{ratio.high:.2f}"
-        return [*cells, _microseconds(measurement.mpi), f"{ratio.median:.2f}", spread]
+        return [*cells, _microseconds(measurement.reference), f"{ratio.median:.2f}", spread]
 
 
 def algorithm_label(measurement: Measurement) -> str:
@@ -103,9 +117,10 @@ def summary(measurements: Sequence[Measurement]) -> list[str]:
         lines.append(f"# Wrong values: {sum(checked)} {'FAILED' if any(checked) else 'OK'}")
     mean = sum(measurement.busbw for measurement in measurements) / len(measurements)
     lines.append(f"# Average bus bandwidth: {mean:.3f} GB/s")
-    wrong_in_mpi = sum(measurement.mpi_wrong or 0 for measurement in measurements)
-    if wrong_in_mpi:
-        lines.append(f"# Wrong values of the MPI library: {wrong_in_mpi}; do not trust its times")
+    wrong_there = sum(measurement.reference_wrong or 0 for measurement in measurements)
+    if wrong_there:
+        name = (measurements[0].against or "").upper()
+        lines.append(f"# Wrong values of {name}: {wrong_there}; do not trust its times")
     return lines
 
 
@@ -114,7 +129,11 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _microseconds(timing: Timing) -> str:
-    time = timing.median * 1e6
+    return _in_microseconds(timing.median)
+
+
+def _in_microseconds(seconds: float) -> str:
+    time = seconds * 1e6
     return f"{time:.2f}" if time < 1000 else f"{time:.1f}"
 
 
