@@ -77,7 +77,7 @@ bench: install
 	$(MPIRUN) -n $(RANKS) $(BIN)/python -m pycoll.bench all_reduce -b 8 -e 64M -f 4 --against mpi $(ARGS)
 
 # With kernels, or not at all. Where there is no GPU the tests fail, and the bench says so.
-install-gpu: install
+install-gpu: cuda install
 	PYCOLL_CUDA=1 $(BIN)/python -m pip install --quiet --editable '.[train,bench,test,cuda$(CUDA)]'
 
 test-gpu: install-gpu

@@ -76,8 +76,9 @@ def candidates(environment: Mapping[str, str]) -> list[Path]:
     places = [home / "bin" / "nvcc" for home in homes]
     places += [Path(on_path)] if on_path else []
     places.append(Path("/usr/local/cuda/bin/nvcc"))
-    # The wheels nvidia-cuda-nvcc and nvidia-cuda-nvcc-cu12. An isolated build has packages of its
-    # own, but runs the interpreter of the environment that pycoll is installed into.
+    # The wheel nvidia-cuda-nvcc, of CUDA 13; those for CUDA 12 have no nvcc.
+    # An isolated build has packages of its own, but runs the interpreter of the environment that
+    # pycoll is installed into.
     for packages in dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib"))):
         places += sorted(Path(packages).glob("nvidia/*/bin/nvcc"), reverse=True)
     return places
@@ -103,6 +104,12 @@ def find_toolkit(environment: Mapping[str, str]) -> Toolkit:
     )
 
 
+def age(architecture: str) -> tuple[int, bool]:
+    """Return what puts architectures in order: 90a before 90, whose code newer GPUs run, too."""
+    number = architecture.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return int(number), number == architecture
+
+
 def wanted_architectures(toolkit: Toolkit, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the architectures to compile for, the oldest first."""
     wished = environment.get("PYCOLL_CUDA_ARCHS", "").replace(",", " ").split()
@@ -115,7 +122,7 @@ def wanted_architectures(toolkit: Toolkit, environment: Mapping[str, str]) -> tu
     chosen = wished or [name for name in ARCHITECTURES if name in toolkit.architectures]
     if not chosen:
         raise CudaBuildError(f"{toolkit.nvcc} compiles for none of {' '.join(ARCHITECTURES)}")
-    return tuple(sorted(set(chosen), key=int))
+    return tuple(sorted(set(chosen), key=age))
 
 
 def compile_kernels(environment: Mapping[str, str], output: Path = OUTPUT) -> Image:
@@ -150,6 +157,9 @@ def kept_image(sources: str, output: Path) -> tuple[Image, str] | None:
         made = json.loads((output / SETTINGS).read_text())
         data = (output / IMAGE).read_bytes()
     except FileNotFoundError:
+        return None
+    # Other revisions may have recorded other things.
+    if made.keys() != {"sources", "flags", "compiler", "architectures"}:
         return None
     if made["sources"] != sources or made["flags"] != list(FLAGS):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Sequence
@@ -29,11 +30,16 @@ def shape_of(array: Array) -> tuple[int, ...]:
     ------
     TypeError
         When it is no array.
+    ValueError
+        When its library refuses to show it.
     """
     shape = getattr(array, "shape", None)
     if shape is not None:
         return tuple(shape)
-    interface = getattr(array, "__cuda_array_interface__", None)
+    try:
+        interface = getattr(array, "__cuda_array_interface__", None)
+    except Exception as error:  # of any library
+        raise ValueError(f"'array' does not show its shape: {error}") from error
     if interface is not None:
         return tuple(interface["shape"])
     try:
@@ -81,13 +87,26 @@ def empty_like(array: Array, rows: int | None) -> Array:
 
 
 def is_on_gpu(array: Array) -> bool:
-    """Return whether an array lies on a CUDA GPU."""
+    """Return whether an array lies on a CUDA GPU.
+
+    Raises
+    ------
+    ValueError
+        When its library does not say, as for one that lies on several.
+    """
     if isinstance(array, np.ndarray):
         return False
-    if hasattr(array, "__cuda_array_interface__"):
-        return True
+    # What keeps an array from showing the interface is for DLPack to say.
+    with contextlib.suppress(Exception):
+        if hasattr(array, "__cuda_array_interface__"):
+            return True
     device = getattr(array, "__dlpack_device__", None)
-    return device is not None and int(device()[0]) in DLPACK_CUDA_DEVICES
+    if device is None:
+        return False
+    try:
+        return int(device()[0]) in DLPACK_CUDA_DEVICES
+    except Exception as error:  # of any library: JAX's for arrays over several GPUs, ...
+        raise ValueError(f"'array' does not say where it lies: {error}") from error
 
 
 def _empty_on_gpu(array: Array, shape: tuple[int, ...]) -> Array:
@@ -100,7 +119,11 @@ def _empty_on_gpu(array: Array, shape: tuple[int, ...]) -> Array:
     if library in ("numba", "numba_cuda"):
         from numba import cuda
 
-        return cuda.device_array(shape, array.dtype)
+        # Numba makes arrays on the current GPU. An array without memory may be on any.
+        address, _ = array.__cuda_array_interface__["data"]
+        gpu = _core.gpu_of(address)
+        with contextlib.nullcontext() if gpu is None else cuda.gpus[gpu]:
+            return cuda.device_array(shape, array.dtype)
     raise TypeError(
         f"'out' is missing, and pycoll makes no {type(array).__name__} of {library} on a GPU that "
         "it could write; pass 'out', such as an array of CuPy or PyTorch, or comm.empty(shape, "

@@ -31,11 +31,11 @@ class Collectives(Caller):
     - With ``async_op=True`` a call returns a `Work` at once; ``work.wait()`` returns the result.
     - ``stream`` is for arrays on a GPU: the call comes after what is on this CUDA stream by then.
       It is a pointer as an integer, anything with ``__cuda_stream__``, or a stream of CuPy, PyTorch
-      or Numba. By default it is the current stream of the library whose arrays they are, as DLPack
-      and the CUDA array interface (version 3) tell it, and CUDA's legacy default stream for arrays
-      that cannot tell. Without ``async_op`` a call returns when the result is there, for any
-      stream; else see `Work.wait`. A stream that is being captured into a CUDA graph raises
-      `CudaError`: the host takes part in every call, which a graph cannot record.
+      or Numba. By default it is the current stream of the library whose arrays they are, as
+      PyTorch, DLPack and the CUDA array interface (version 3) tell it, and CUDA's legacy default
+      stream for arrays that name none. Without ``async_op`` a call returns when the result is
+      there, for any stream; else see `Work.wait`. A stream that is being captured into a CUDA graph
+      raises `CudaError`: the host takes part in every call, which a graph cannot record.
     - A wrong argument raises ``TypeError`` or ``ValueError`` on the calling rank before anything
       is sent, and the communicator can still be used. `CollectiveError` says that the operation
       failed, `TimeoutError` that a peer did not take part in time, and `CudaError` that CUDA failed

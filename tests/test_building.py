@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -93,6 +94,23 @@ def test_kernels_are_compiled_again_only_when_something_changed(
     toolkit.broken.unlink()
     toolkit.prepare(PYCOLL_CUDA_ARCHS="90")
     assert len(toolkit.calls) == 5, "what a failure left is not taken for good"
+
+
+def test_what_another_revision_left_is_not_taken(toolkit: FakeToolkit) -> None:
+    source = toolkit.prepare()
+    settings = toolkit.output / cuda.SETTINGS
+    made = json.loads(settings.read_text())
+    del made["compiler"]
+    settings.write_text(json.dumps(made))
+    assert toolkit.prepare() == source
+    assert len(toolkit.calls) == 2
+
+
+def test_architectures_with_a_letter(tmp_path: Path) -> None:
+    """Theirs is no code that newer GPUs run; where there is other code of the age, that is last."""
+    toolkit = cuda.Toolkit(tmp_path, "", ("80", "90", "90a", "100"))
+    wanted = cuda.wanted_architectures(toolkit, {"PYCOLL_CUDA_ARCHS": "90 90a 80"})
+    assert wanted == ("80", "90a", "90")
 
 
 def test_without_a_toolkit_there_are_no_kernels_unless_they_are_asked_for(

@@ -29,6 +29,13 @@ namespace pycoll {
 [[nodiscard]] ArrayView view_dlpack(pybind11::handle object, const char* argument,
                                     std::optional<cuda::Stream> stream);
 
+/// Nothing when the object is no tensor of PyTorch on a GPU. What PyTorch itself says of a tensor
+/// is taken, as its DLPack puts an event on a stream, which ends a capture there, and refuses
+/// tensors of any GPU but the current one, and its CUDA array interface knows no streams.
+[[nodiscard]] std::optional<ArrayView> view_torch_tensor(pybind11::handle object,
+                                                         const char* argument,
+                                                         std::optional<cuda::Stream> stream);
+
 /// Nothing when the object has no such interface, or does not give it away: then DLPack may say
 /// why.
 [[nodiscard]] std::optional<ArrayView> view_cuda_array_interface(

@@ -87,6 +87,7 @@ ArrayView view_any(py::handle object, const char* argument, std::optional<cuda::
     if (py::isinstance<py::array>(object)) {
         return view_numpy(py::reinterpret_borrow<py::array>(object), argument);
     }
+    if (const auto view = view_torch_tensor(object, argument, stream)) return *view;
     if (const auto view = view_cuda_array_interface(object, argument, stream)) return *view;
     const bool has_buffer = PyObject_CheckBuffer(object.ptr()) != 0;
     if (has_buffer) {

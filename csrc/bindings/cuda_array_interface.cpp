@@ -51,13 +51,15 @@ std::uint64_t count_of(const py::dict& interface, DType dtype, const char* argum
 }
 
 /// Where the call has to wait for what the array's library has under way; see the specification's
-/// "Synchronization". Nothing where there is nothing to wait for.
-std::optional<cuda::Stream> stream_of(const py::dict& interface, std::int64_t version) {
+/// "Synchronization".
+cuda::Stream stream_of(const py::dict& interface, std::int64_t version) {
     // Before version 3, libraries could not tell; what is on the default stream is all they mean.
     if (version < 3) return stream_numbered(legacy_default_stream);
+    // None is to mean that there is nothing to wait for, and 0 nothing at all. But Numba says None
+    // of arrays on its default stream, which is the legacy one, with or without work on it.
     const py::object stream = entry(interface, "stream");
-    if (stream.is_none()) return std::nullopt;
-    return stream_numbered(stream.cast<std::intptr_t>());
+    const auto number = stream.is_none() ? 0 : stream.cast<std::intptr_t>();
+    return stream_numbered(number == 0 ? legacy_default_stream : number);
 }
 
 ArrayView view_entries(py::handle object, const py::dict& interface, const char* argument,
@@ -89,7 +91,7 @@ ArrayView view_entries(py::handle object, const py::dict& interface, const char*
         // Nothing says on which GPU an array without memory is.
         view.gpu = ArrayView::any_gpu;
     }
-    view.after = stream ? stream : stream_of(interface, interface["version"].cast<std::int64_t>());
+    view.after = stream.value_or(stream_of(interface, interface["version"].cast<std::int64_t>()));
     return view;
 }
 

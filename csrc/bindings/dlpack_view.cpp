@@ -80,13 +80,23 @@ ArrayView view_capsule(const py::object& exported, const char* argument) {
             .owner = exported};
 }
 
+std::pair<std::int32_t, int> device_of(py::handle object, const char* argument) {
+    try {
+        return object.attr("__dlpack_device__")().cast<std::pair<std::int32_t, int>>();
+    } catch (const py::cast_error&) {
+        fail_type(argument, "has a __dlpack_device__ that is not as specified");
+    } catch (const py::error_already_set& error) {
+        // As JAX does for an array over several GPUs.
+        fail_value(argument, "does not say where it lies: " + std::string(py::str(error.value())));
+    }
+}
+
 }  // namespace
 
 bool has_dlpack(py::handle object) { return py::hasattr(object, "__dlpack__"); }
 
 std::optional<int> dlpack_gpu(py::handle object, const char* argument) {
-    const auto [type, ordinal] =
-        object.attr("__dlpack_device__")().cast<std::pair<std::int32_t, int>>();
+    const auto [type, ordinal] = device_of(object, argument);
     switch (type) {
         case dlpack::device_cpu:
         case dlpack::device_cuda_host:

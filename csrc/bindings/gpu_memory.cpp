@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -111,6 +112,9 @@ py::capsule export_tensor(const GpuMemory& memory, std::size_t offset,
                       .shape = made->shape.data(),
                       .strides = made->strides.data(),
                       .byte_offset = 0};
+    if constexpr (std::is_same_v<Managed, dlpack::ManagedTensorVersioned>) {
+        managed.version = {1, 0};
+    }
     managed.context = made.get();
     managed.deleter = [](Managed* released) {
         const std::unique_ptr<Exported<Managed>> last(
@@ -151,6 +155,9 @@ void bind_gpu_memory(py::module_& m) {
              py::arg("versioned"));
     m.def("allocate_on_gpu", &allocate, py::arg("gpu"), py::arg("bytes"), Unlocked());
     m.def("current_gpu", &cuda::current_gpu);
+    m.def(
+        "gpu_of", [](std::uintptr_t address) { return cuda::gpu_of(cuda::pointer_to(address)); },
+        py::arg("address"));
     m.def("after_default_stream", &after_default_stream, py::arg("gpu"), py::arg("stream"),
           Unlocked());
 }

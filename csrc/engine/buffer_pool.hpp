@@ -53,12 +53,24 @@ public:
                         std::size_t max_idle_bytes = default_idle_bytes)
         : source_(source), max_idle_bytes_(max_idle_bytes) {}
 
+    /// What a block of at least so many bytes is long. There are few different sizes, so that
+    /// blocks fit again; at most a third is too much.
+    [[nodiscard]] static std::size_t block_size(std::size_t bytes) {
+        std::size_t size = 4096;
+        while (size < bytes) size += size / 2;
+        return size;
+    }
+
     /// At least `bytes` bytes; an empty block for none.
     [[nodiscard]] Block take(std::size_t bytes) {
         if (bytes == 0) return {};
-        // Few different sizes, so that blocks fit again; at most a third is too much.
-        std::size_t size = 4096;
-        while (size < bytes) size += size / 2;
+        Block block = take_idle(bytes);
+        return block.size() > 0 ? std::move(block) : Block(source_, block_size(bytes));
+    }
+    /// The same of what was given back; an empty block if there is no such.
+    [[nodiscard]] Block take_idle(std::size_t bytes) {
+        if (bytes == 0) return {};
+        const std::size_t size = block_size(bytes);
         for (auto idle = idle_.begin(); idle != idle_.end(); ++idle) {
             if (idle->size() != size) continue;
             Block block = std::move(*idle);
@@ -66,7 +78,7 @@ public:
             idle_bytes_ -= size;
             return block;
         }
-        return {source_, size};
+        return {};
     }
 
     void give_back(Block block) {

@@ -174,26 +174,28 @@ std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
 
 std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr<void> keep_alive) {
     const Request request = request_of(call);
+    // Now, and without the lock, as loading them may wait for all streams.
+    if (call.gpu && reduces(call.collective)) {
+        static_cast<void>(cuda::Gpu::at(call.gpu->ordinal).kernels());
+    }
     Lock lock(mutex_);
     require_usable();
     wait_until(lock, &Communicator::nobody_gets_introduced);
+    require_usable();
     if (call.gpu) {
         use_gpu(call.gpu->ordinal);
         if (!gpu_->is_introduced()) {
             // What is wrong with the call is to be found before anybody hears of it.
             static_cast<void>(plans_.choice(request, call, reach()));
             get_introduced(call, lock);
+            require_usable();
         }
     }
     Entry entry = entry_for(request, call);
+    std::unique_ptr<GpuRun> gpu;
+    if (call.gpu) gpu = prepare_gpu(*call.gpu, {entry.if_private, entry.if_registered}, lock);
     wait_until(lock, &Communicator::next_tag_is_free);
     require_usable();
-    std::unique_ptr<GpuRun> gpu;
-    if (call.gpu) {
-        gpu = std::make_unique<GpuRun>(gpu_, call.gpu->after);
-        gpu->reserve(*entry.if_private);
-        if (entry.if_registered != entry.if_private) gpu->reserve(*entry.if_registered);
-    }
     const std::uint64_t sequence = sequence_ + 1;
     const Execution::Label label{
         .what = name(call.collective), .count = call.count, .sequence = sequence};
@@ -220,7 +222,8 @@ Reach Communicator::reach() const {
 
 void Communicator::get_introduced(const Call& call, Lock& lock) {
     if (size_ == 1) {
-        return gpu_->introduce(Reach::messages, PlanCache(gpu_model(options_.model, true)),
+        return gpu_->introduce(Reach::messages,
+                               PlanCache(gpu_model(options_.model, true), options_.wishes),
                                gpu_->takes_gpu_memory(), nullptr);
     }
     gets_introduced_ = true;
@@ -296,21 +299,22 @@ Work Communicator::message(StepKind kind, std::size_t bytes, int peer, int tag,
     }
     std::shared_ptr<Execution> execution;
     {
-        const Lock lock(mutex_);
+        Lock lock(mutex_);
         require_usable();
         auto plan = plans_.message(kind, rank_, size_, peer, bytes);
         std::unique_ptr<GpuRun> run;
         if (gpu) {
             use_gpu(gpu->ordinal);
-            run = std::make_unique<GpuRun>(gpu_, gpu->after);
-            run->reserve(*plan);
+            run = prepare_gpu(*gpu, {plan}, lock);
+            require_usable();
         }
         execution =
             launch({.what = kind == StepKind::send ? "send" : "recv", .count = bytes, .tag = tag},
                    operands, collective_tags_ + tag, std::move(run), std::move(keep_alive),
                    [&](const std::shared_ptr<Execution>& started) {
-                       messages_.push_back({started, std::move(plan)});
-                       start_messages();
+                       messages_.push_back({kind, peer, started, std::move(plan)});
+                       const Execution* culprit = nullptr;
+                       start_messages(culprit);
                    });
     }
     watch(shared_from_this());

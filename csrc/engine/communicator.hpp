@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -131,6 +132,8 @@ private:
     void use_gpu(int ordinal);
     /// Sees to it that all ranks know of each other's GPUs. They are about to make the same call.
     void get_introduced(const Call& call, Lock& lock);
+    [[nodiscard]] std::unique_ptr<GpuRun> prepare_gpu(
+        const OnGpu& where, std::initializer_list<std::shared_ptr<const Plan>> plans, Lock& lock);
     void offer_gpu(Lock& lock);
     [[nodiscard]] bool nobody_gets_introduced() const { return !gets_introduced_; }
     /// A collective call on its way in. Where ranks share a node, or check their calls by messages,
@@ -183,8 +186,9 @@ private:
     void require_usable() const;
 
     /// Starts messages whose turn it is: those to be sent from a GPU, or received there, may have
-    /// to wait for what comes before them, and nothing overtakes them. True if any started.
-    bool start_messages();
+    /// to wait for what comes before them, and none with the same peer and direction overtakes
+    /// them. True if any started.
+    bool start_messages(const Execution*& culprit);
     /// True if anything moved.
     bool poll_gpu(const Execution*& culprit);
 
@@ -248,6 +252,8 @@ private:
     /// While ranks get introduced.
     std::unique_ptr<GpuNode> offered_;
     struct WaitingMessage {
+        StepKind kind;
+        int peer;
         std::shared_ptr<Execution> execution;
         /// Null once it has begun: then it is on its way to where it can be sent.
         std::shared_ptr<const Plan> plan;

@@ -347,7 +347,8 @@ std::string Execution::waits_for() const {
         if (!text.empty()) text += ", ";
         text += "rank " + std::to_string(plan_->steps()[*open_wait_].peer);
     }
-    return text.empty() ? "nothing" : text;
+    if (!text.empty()) return text;
+    return on_gpu_ ? "the GPU" : "nothing";
 }
 
 }  // namespace pycoll

@@ -51,12 +51,11 @@ void Execution::queue_local(std::uint32_t index) {
 
 void Execution::post_on_gpu(std::uint32_t index) {
     const Plan::PlanStep& step = plan_->steps()[index];
-    GpuSide& side = gpu_->side();
     const std::size_t length = bytes(step);
     const Token token{this, index};
     if (step.kind == StepKind::send) {
         const std::byte* const src = at(plan_->places()[step.srcs]);
-        if (!side.takes_gpu_memory()) {
+        if (!gpu_->is_direct()) {
             BufferPool::Block block = gpu_->pinned().take(length);
             const cuda::Ticket ticket = gpu_->lane().copy(cuda::Queue::download, block.data(), src,
                                                           length, gpu_->after(index));
@@ -68,7 +67,7 @@ void Execution::post_on_gpu(std::uint32_t index) {
         return means_.transport->send(step.peer, tag_, {src, length}, token);
     }
     std::byte* into = at(step.dst);
-    if (!side.takes_gpu_memory()) {
+    if (!gpu_->is_direct()) {
         gpu_->keep(gpu_->on_host, index, gpu_->pinned().take(length));
         into = gpu_->at(gpu_->on_host, index);
     } else if (step.kind == StepKind::recv_reduce) {
@@ -85,7 +84,7 @@ void Execution::take_message(std::uint32_t index) {
     GpuSide& side = gpu_->side();
     const cuda::Gpu::Current current(side.gpu());
     cuda::Lane& lane = gpu_->lane();
-    const bool is_direct = side.takes_gpu_memory();
+    const bool is_direct = gpu_->is_direct();
     --messages_under_way_;
     if (step.kind == StepKind::send || (step.kind == StepKind::recv && is_direct)) {
         if (!is_direct) gpu_->pinned().give_back(gpu_->take(gpu_->on_host, index));
@@ -140,7 +139,7 @@ bool Execution::poll_gpu() {
                 break;
             }
             case GpuRun::Use::message:
-                if (!side.takes_gpu_memory()) {
+                if (!gpu_->is_direct()) {
                     gpu_->pinned().give_back(gpu_->take(gpu_->on_host, operation.step));
                 }
                 if (step.kind == StepKind::recv_reduce) {
@@ -160,7 +159,7 @@ bool Execution::poll_gpu() {
 /// of which some may wait for operations that this thread has to move along.
 void Execution::leave_gpu() noexcept {
     if (!gpu_->leave()) return;
-    const bool is_direct = gpu_->side().takes_gpu_memory();
+    const bool is_direct = gpu_->is_direct();
     if (messages_under_way_ > 0) stages_.swap(is_direct ? gpu_->arrived : gpu_->on_host);
     for (auto& [step, block] : gpu_->on_host) gpu_->pinned().give_back(std::move(block));
     for (auto& [step, block] : gpu_->arrived) gpu_->memory().give_back(std::move(block));

@@ -5,7 +5,10 @@
 namespace pycoll {
 
 GpuRun::GpuRun(std::shared_ptr<GpuSide> side, std::span<const cuda::Stream> after)
-    : side_(std::move(side)), memory_(side_->memory()), pinned_(side_->pinned()) {
+    : side_(std::move(side)),
+      is_direct_(side_->takes_gpu_memory()),
+      memory_(side_->memory()),
+      pinned_(side_->pinned()) {
     const cuda::Gpu::Current current(side_->gpu());
     lane_ = side_->take_lane();
     lane_->follow(after);
@@ -35,7 +38,6 @@ bool GpuRun::is_ready() {
 
 void GpuRun::reserve(const Plan& plan) {
     memory_.add(plan.scratch_bytes());
-    const bool is_direct = side_->takes_gpu_memory();
     for (const Plan::Channel& channel : plan.channels()) {
         std::size_t most = 0;
         bool folds = false;
@@ -46,7 +48,7 @@ void GpuRun::reserve(const Plan& plan) {
         }
         const std::uint32_t at_once = std::min(channel.end - channel.begin, plan.window());
         for (std::uint32_t i = 0; i < at_once; ++i) {
-            if (!is_direct) pinned_.add(most);
+            if (!is_direct_) pinned_.add(most);
             if (folds) memory_.add(most);
         }
     }

@@ -35,6 +35,8 @@ public:
 
     /// For an operation that comes after what is on these streams by now. Throws CudaError.
     GpuRun(std::shared_ptr<GpuSide> side, std::span<const cuda::Stream> after);
+    /// Do its messages lie in the GPU's memory? What ranks agree on later is for later operations.
+    [[nodiscard]] bool is_direct() const { return is_direct_; }
     GpuRun(const GpuRun&) = delete;
     GpuRun& operator=(const GpuRun&) = delete;
     ~GpuRun();
@@ -54,7 +56,7 @@ public:
     /// them end first.
     [[nodiscard]] bool is_queued(StepKind kind) const {
         if (synchronises(kind)) return false;
-        return !is_message(kind) || !side_->takes_gpu_memory();
+        return !is_message(kind) || !is_direct_;
     }
     /// What a step must come after on the queues.
     [[nodiscard]] cuda::After& after(std::uint32_t step) { return after_[step]; }
@@ -84,6 +86,7 @@ public:
 
 private:
     std::shared_ptr<GpuSide> side_;
+    bool is_direct_;
     Reserve memory_;
     Reserve pinned_;
     std::unique_ptr<cuda::Lane> lane_;

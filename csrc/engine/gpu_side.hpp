@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -14,7 +15,37 @@
 
 namespace pycoll {
 
-/// What a communicator has on its GPU. To be used under the communicator's lock.
+/// A pool that any thread may use. Nobody waits for it while memory is got from the GPU.
+class SharedPool {
+public:
+    explicit SharedPool(MemorySource& source) : source_(source), pool_(source, max_idle_bytes) {}
+
+    [[nodiscard]] BufferPool::Block take(std::size_t bytes) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (auto block = pool_.take_idle(bytes); block.size() > 0) return block;
+        }
+        if (bytes == 0) return {};
+        return {source_, BufferPool::block_size(bytes)};
+    }
+    void give_back(BufferPool::Block block) {
+        const std::lock_guard lock(mutex_);
+        pool_.give_back(std::move(block));
+    }
+
+private:
+    /// All that was ever needed at once, until the communicator is closed: it costs milliseconds to
+    /// get again, and freeing it waits for all streams of the GPU, also for one that waits for an
+    /// operation (GpuRun::hold()).
+    static constexpr std::size_t max_idle_bytes = std::numeric_limits<std::size_t>::max();
+
+    MemorySource& source_;
+    std::mutex mutex_;
+    BufferPool pool_;
+};
+
+/// What a communicator has on its GPU. To be used under the communicator's lock, but for the pools
+/// and lanes.
 class GpuSide {
 public:
     /// `takes_gpu_memory`: may messages be sent from and received in the GPU's memory? Else they
@@ -22,8 +53,8 @@ public:
     GpuSide(cuda::Gpu& gpu, bool takes_gpu_memory)
         : gpu_(gpu),
           takes_gpu_memory_(takes_gpu_memory),
-          memory_(gpu.memory(), max_idle_bytes),
-          pinned_(gpu.pinned(), max_idle_bytes) {}
+          memory_(gpu.memory()),
+          pinned_(gpu.pinned()) {}
 
     /// What all ranks have agreed on: what they see of each other, by what they choose, and whether
     /// all of them can have messages in the memory of their GPUs. `node` is null unless they see
@@ -43,29 +74,32 @@ public:
 
     [[nodiscard]] cuda::Gpu& gpu() const { return gpu_; }
     [[nodiscard]] bool takes_gpu_memory() const { return takes_gpu_memory_; }
-    [[nodiscard]] BufferPool& memory() { return memory_; }
-    [[nodiscard]] BufferPool& pinned() { return pinned_; }
+    [[nodiscard]] SharedPool& memory() { return memory_; }
+    [[nodiscard]] SharedPool& pinned() { return pinned_; }
 
     /// With the context current.
     [[nodiscard]] std::unique_ptr<cuda::Lane> take_lane() {
+        const std::lock_guard lock(lanes_mutex_);
         if (lanes_.empty()) return std::make_unique<cuda::Lane>(gpu_);
         std::unique_ptr<cuda::Lane> lane = std::move(lanes_.back());
         lanes_.pop_back();
         return lane;
     }
     /// One that has nothing on its queues.
-    void give_back(std::unique_ptr<cuda::Lane> lane) { lanes_.push_back(std::move(lane)); }
+    void give_back(std::unique_ptr<cuda::Lane> lane) {
+        const std::lock_guard lock(lanes_mutex_);
+        if (lanes_.size() < most_idle_lanes) lanes_.push_back(std::move(lane));
+    }
 
 private:
-    /// All that was ever needed at once, until the communicator is closed: it costs milliseconds to
-    /// get again, and freeing it waits for all streams of the GPU, also for one that waits for an
-    /// operation (GpuRun::hold()).
-    static constexpr std::size_t max_idle_bytes = std::numeric_limits<std::size_t>::max();
+    /// As many operations as programs have under way all the time.
+    static constexpr std::size_t most_idle_lanes = 8;
 
     cuda::Gpu& gpu_;
     bool takes_gpu_memory_;
-    BufferPool memory_;
-    BufferPool pinned_;
+    SharedPool memory_;
+    SharedPool pinned_;
+    std::mutex lanes_mutex_;
     std::vector<std::unique_ptr<cuda::Lane>> lanes_;
     Reach reach_ = Reach::messages;
     std::unique_ptr<PlanCache> plans_;

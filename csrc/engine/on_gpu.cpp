@@ -5,7 +5,9 @@
 // they may choose from. It is a call of its own, with the signature of the one that it goes before:
 // who calls something else is found out by it.
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "engine/communicator.hpp"
 #include "engine/gpu_costs.hpp"
@@ -39,16 +41,29 @@ std::optional<int> Communicator::gpu() {
 
 void Communicator::use_gpu(int ordinal) {
     if (gpu_ == nullptr) {
-        cuda::Gpu& gpu = cuda::Gpu::at(ordinal);
-        // Now, as loading them, too, may wait for all streams.
-        if (!cuda::kernel_image().empty()) static_cast<void>(gpu.kernels());
-        gpu_ = std::make_shared<GpuSide>(gpu, transport_->takes_gpu_memory());
+        gpu_ = std::make_shared<GpuSide>(cuda::Gpu::at(ordinal), transport_->takes_gpu_memory());
     }
     if (gpu_->gpu().ordinal() == ordinal) return;
     throw std::invalid_argument("the arrays lie on GPU " + std::to_string(ordinal) +
                                 ", but this communicator was used with GPU " +
                                 std::to_string(gpu_->gpu().ordinal()) +
                                 " before; make one for each GPU");
+}
+
+/// What an operation needs on its GPU, by whichever of some plans. Gets it without the lock, as
+/// that may wait for streams that wait for operations of this communicator.
+std::unique_ptr<GpuRun> Communicator::prepare_gpu(
+    const OnGpu& where, std::initializer_list<std::shared_ptr<const Plan>> plans, Lock& lock) {
+    const std::shared_ptr<GpuSide> side = gpu_;
+    lock.unlock();
+    auto run = std::make_unique<GpuRun>(side, where.after);
+    const Plan* reserved = nullptr;
+    for (const auto& plan : plans) {
+        if (plan.get() != reserved) run->reserve(*plan);
+        reserved = plan.get();
+    }
+    lock.lock();
+    return run;
 }
 
 /// Without the lock: to get memory may wait for streams that wait for operations of this
@@ -105,23 +120,33 @@ void Communicator::agree_on_gpus(Entry& entry) {
     const bool takes_gpu_memory = shown[1] != 0;
     const Reach reached = all_see_all ? reach() : Reach::messages;
     if (reached == Reach::messages) offered_.reset();
-    gpu_->introduce(reached, PlanCache(gpu_model(options_.model, takes_gpu_memory)),
+    gpu_->introduce(reached,
+                    PlanCache(gpu_model(options_.model, takes_gpu_memory), options_.wishes),
                     takes_gpu_memory, std::move(offered_));
     entry.stage = Entry::Stage::running;
     entry.execution->complete();
 }
 
-bool Communicator::start_messages() {
+bool Communicator::start_messages(const Execution*& culprit) {
     bool started = false;
-    while (!messages_.empty()) {
-        auto& [execution, plan] = messages_.front();
-        if (plan != nullptr) {
-            if (!execution->is_ready()) break;
-            execution->begin(std::move(plan), means(), Execution::Entry::none);
+    std::vector<std::pair<StepKind, int>> held_up;
+    for (auto it = messages_.begin(); it != messages_.end();) {
+        const std::pair channel{it->kind, it->peer};
+        if (std::ranges::find(held_up, channel) != held_up.end()) {
+            ++it;
+            continue;
+        }
+        culprit = it->execution.get();
+        if (it->plan != nullptr && it->execution->is_ready()) {
+            it->execution->begin(std::move(it->plan), means(), Execution::Entry::none);
             started = true;
         }
-        if (!execution->is_posted()) break;
-        messages_.pop_front();
+        if (it->plan == nullptr && it->execution->is_posted()) {
+            it = messages_.erase(it);
+        } else {
+            held_up.push_back(channel);
+            ++it;
+        }
     }
     return started;
 }

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/buffer_pool.hpp"
+#include "engine/gpu_side.hpp"
 
 namespace pycoll {
 
@@ -13,7 +13,7 @@ namespace pycoll {
 /// some may wait for the operation by then.
 class Reserve {
 public:
-    explicit Reserve(BufferPool& pool) : pool_(pool) {}
+    explicit Reserve(SharedPool& pool) : pool_(pool) {}
     ~Reserve() {
         for (BufferPool::Block& block : blocks_) pool_.give_back(std::move(block));
     }
@@ -42,7 +42,7 @@ public:
     }
 
 private:
-    BufferPool& pool_;
+    SharedPool& pool_;
     std::vector<BufferPool::Block> blocks_;
 };
 

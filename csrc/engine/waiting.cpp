@@ -140,6 +140,8 @@ void Communicator::sleep(std::chrono::nanoseconds longest) {
     std::shared_ptr<Neighbours> woken_by;
     if (const Lock lock(mutex_, std::try_to_lock); lock.owns_lock() && !entries_.empty()) {
         // A peer may be late as it waits, in a call to MPI of its own, for MPI to move along here.
+        std::optional<cuda::Gpu::Current> current;
+        if (gpu_ != nullptr && gpu_->takes_gpu_memory()) current.emplace(gpu_->gpu());
         transport_->progress();
         // Before the look at which of them are missing: else one that comes in between is waited
         // for twice.
@@ -182,6 +184,9 @@ bool Communicator::progress(Garbage& garbage) {
     bool moved = false;
     bool enters = false;
     try {
+        // A CUDA-aware MPI may be at work on GPUs here.
+        std::optional<cuda::Gpu::Current> current;
+        if (gpu_ != nullptr && gpu_->takes_gpu_memory()) current.emplace(gpu_->gpu());
         transport_->poll(completions_);
         for (auto& [token, error] : completions_) {
             auto* const execution = static_cast<Execution*>(token.owner);
@@ -193,8 +198,7 @@ bool Communicator::progress(Garbage& garbage) {
             execution->message_done(token.step);
         }
         if (!failure && !messages_.empty()) {
-            culprit = messages_.front().execution.get();
-            moved |= start_messages();
+            moved |= start_messages(culprit);
         }
         if (!failure && gpu_ != nullptr) moved |= poll_gpu(culprit);
         if (!failure && !entries_.empty()) {

@@ -2,6 +2,7 @@
 // behind them.
 
 #include <atomic>
+#include <barrier>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -133,6 +134,29 @@ const Test failing("GPU streams: one that waits for a call goes on when the call
     work.order(stream.stream);
     stream.synchronize();
     check_throws<TimeoutError>([&] { work.wait(); }, "gave up after 0.05 s");
+});
+
+const Test growing("GPU streams: memory is had while a stream waits for a call", [] {
+    // Getting it waits for that stream, which waits for the first call; the second call needs more.
+    constexpr int size = 2;
+    constexpr std::size_t longer = 100 * count;
+    std::barrier both_wait(size);
+    const Ranks ranks = ranks_with(Path::pinned, size, {}, {}, std::chrono::seconds(20));
+    on_ranks(size, [&](int rank) {
+        cuda::Gpu& gpu = cuda::Gpu::at(rank);
+        const auto array = GpuHeap::of(rank).allocate(bytes);
+        const auto large = GpuHeap::of(rank).allocate(longer * sizeof(std::int32_t));
+        ApplicationStream stream(gpu);
+        Work first = ranks[rank].start(sum(array.get(), rank, stream.stream), array);
+        first.order(stream.stream);
+        Call call = sum(large.get(), rank, gpu.arrivals());
+        call.count = longer;
+        both_wait.arrive_and_wait();
+        fake_cuda_allocations_wait(1);
+        ranks[rank].run(call, large);
+        first.wait();
+    });
+    fake_cuda_allocations_wait(0);
 });
 
 const Test highest("GPU streams: one of the highest priority has the host wait", [] {

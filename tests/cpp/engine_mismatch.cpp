@@ -332,5 +332,26 @@ const Test killed("mismatch: a communicator that is destroyed while peers wait i
     });
 });
 
+const Test earlier("mismatch: a call that went well before a mismatched one has gone well", [] {
+    for (int i = 0; i < 20; ++i) {
+        const Ranks ranks(2, {}, {}, {2});
+        const auto array = std::make_shared<std::array<double, 100>>();
+        const auto other = std::make_shared<std::array<double, 100>>();
+        const auto start = [&](int rank, std::uint64_t count) {
+            Call call = by(of(Collective::all_reduce, count), "one_shot");
+            call.input = call.output = rank == 0 ? array->data() : other->data();
+            return ranks[rank].start(call, rank == 0 ? array : other);
+        };
+        Work first = start(0, 8);
+        Work of_peer = start(1, 8);
+        // Whoever looks now may see both.
+        Work wrong = start(1, 9);
+        check_throws<CollectiveError>([&] { start(0, 8).wait(); }, "call 2");
+        check_throws<CollectiveError>([&] { wrong.wait(); }, "call 2");
+        first.wait();
+        of_peer.wait();
+    }
+});
+
 }  // namespace
 }  // namespace pycoll::test

@@ -290,5 +290,38 @@ const Test bad_schedules("price refuses schedules that cannot run", [] {
                                         "never receives it");
 });
 
+const Test staging("messages between GPUs go through the hosts, and pieces of them overlap", [] {
+    CostModel model = only_alpha;
+    model.intra_node.beta = 1e-3;
+    model.staging = {.alpha = 10, .beta = 1e-2};
+    const auto broadcast = [&](std::uint64_t chunk) {
+        return seconds(Collective::broadcast, "chain", {.size = 2, .count = 4000, .chunk = chunk},
+                       model);
+    };
+    // Down, across and up, one after the other.
+    check_near(broadcast(0), (10 + 40) + (1 + 4) + (10 + 40), "in one piece");
+    // The ways down and up are the slowest: the first piece takes all three, the others follow.
+    check_near(broadcast(1000), 4 * (10 + 10) + (1 + 1) + (10 + 10), "in four pieces");
+});
+
+const Test launches("copies and folds on a GPU have to be launched", [] {
+    CostModel model;
+    model.copy = 1e-3;
+    model.launch = 5;
+    check_near(seconds(Collective::all_gather, "ring", {.size = 1, .count = 100}, model), 5 + 0.1,
+               "a copy");
+});
+
+const Test window("as many messages are under way as keep every way busy", [] {
+    CostModel model = only_alpha;
+    check_equal(pipeline_depth(1000, model), 2U, "one way");
+    model.staging = {.alpha = 1};
+    check_equal(pipeline_depth(1000, model), 4U, "three ways that take as long");
+    model.launch = 1;
+    check_equal(pipeline_depth(1000, model), 5U, "and a fold");
+    model.intra_node.alpha = 100;
+    check_equal(pipeline_depth(1000, model), 3U, "one that takes much longer");
+});
+
 }  // namespace
 }  // namespace pycoll::test

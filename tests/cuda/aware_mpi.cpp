@@ -7,6 +7,7 @@
 #include <link.h>
 #include <mpi.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -80,7 +81,7 @@ struct Driver {
 struct Messages {
     std::mutex mutex;
     Driver driver = Driver::find_now();
-    /// What the driver calls their accesses. Requests that were over at once may share a handle.
+    /// What the driver calls their accesses. Sends that were over at once may share a handle.
     std::multimap<MPI_Request, std::uint64_t> accesses;
 
     static Messages& instance() {
@@ -144,10 +145,12 @@ int MPI_Testsome(int count, MPI_Request* requests, int* done, int* indices, MPI_
     if (messages.accesses.empty() || *done == MPI_UNDEFINED) return result;
     for (int i = 0; i < *done; ++i) {
         const MPI_Request request = before[static_cast<std::size_t>(indices[i])];
-        const auto access = messages.accesses.find(request);
-        if (access == messages.accesses.end()) continue;
-        messages.driver.ends(access->second);
-        messages.accesses.erase(access);
+        // Which of those with this handle it is cannot be told. All are over, if there are several:
+        // to end another one, of another communicator, would leave this one to race with what is
+        // next.
+        const auto [begin, end] = messages.accesses.equal_range(request);
+        std::for_each(begin, end, [&](const auto& each) { messages.driver.ends(each.second); });
+        messages.accesses.erase(begin, end);
     }
     return result;
 }

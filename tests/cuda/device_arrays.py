@@ -49,7 +49,7 @@ class DeviceArray:
     stream
         The stream that works on it: what is done to it here is put there, and it is what the
         protocols tell others. A number, as of ``fake_driver.Stream.handle``; None: the legacy
-        default stream, which others are not told of.
+        default stream, of which the interface says None, as Numba's arrays do.
     """
 
     def __init__(

@@ -80,6 +80,10 @@ _is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, c_void_p, c_char_p)(
 _pointer = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_char_p)(
     ("PyCapsule_GetPointer", ctypes.pythonapi)
 )
+# The same, of a capsule that is not going yet.
+_pointer_in = ctypes.PYFUNCTYPE(c_void_p, py_object, c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
 _new_capsule = ctypes.PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(
     ("PyCapsule_New", ctypes.pythonapi)
 )
@@ -88,6 +92,13 @@ _new_capsule = ctypes.PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(
 def lent() -> int:
     """Count the capsules that are out: what was exported and not given back."""
     return len(_lent)
+
+
+def version(capsule: object) -> tuple[int, int]:
+    """Return the version of DLPack that a capsule, of anybody's, follows."""
+    address = _pointer_in(capsule, b"dltensor_versioned")
+    managed = _ManagedVersioned.from_address(address)
+    return managed.major, managed.minor
 
 
 def managed_tensor(array: DeviceArray, *, versioned: bool) -> object:

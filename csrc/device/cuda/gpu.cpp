@@ -23,6 +23,7 @@ Gpu::Gpu(int ordinal) : driver_(Driver::instance()), ordinal_(ordinal) {
     const Current current(*this);
     driver_.require(driver_.priority_range(&lowest_priority_, &highest_priority_),
                     "cuCtxGetStreamPriorityRange");
+    make_flags();
 }
 
 Gpu::Current::Current(const Gpu& gpu) : driver_(gpu.driver_) {
@@ -59,24 +60,39 @@ bool Gpu::may_wait(Stream stream) const {
 Stream Gpu::arrivals() {
     const Current current(*this);
     const std::lock_guard lock(mutex_);
-    if (arrivals_ == nullptr) arrivals_ = create_stream();
-    return arrivals_;
+    for (Arrivals& known : arrivals_) {
+        if (!known.is_marked) {
+            driver_.require(driver_.record_event(known.end, known.stream), "cuEventRecord");
+            known.is_marked = true;
+        }
+        if (driver_.query_event(known.end) != success) continue;
+        known.is_marked = false;
+        return known.stream;
+    }
+    Arrivals made{create_stream(), nullptr, false};
+    driver_.require(driver_.create_event(&made.end, event_without_timing), "cuEventCreate");
+    arrivals_.push_back(made);
+    return made.stream;
+}
+
+/// Makes more flags than operations are under way: getting new ones may wait for streams that wait
+/// for one of these.
+void Gpu::make_flags() {
+    constexpr std::size_t flags_at_once = 4096;
+    using Word = std::atomic<std::uint32_t>;
+    std::byte* const memory = pinned_.allocate(flags_at_once * sizeof(Word));
+    Address address = 0;
+    driver_.require(driver_.host_address(&address, memory, 0), "cuMemHostGetDevicePointer");
+    for (std::size_t offset = 0; offset < flags_at_once * sizeof(Word); offset += sizeof(Word)) {
+        flags_.push_back({new (memory + offset) Word(0), address + offset});
+    }
 }
 
 Flag Gpu::take_flag() {
-    constexpr std::size_t flags_at_once = 64;
     const std::lock_guard lock(mutex_);
     if (flags_.empty()) {
         const Current current(*this);
-        std::byte* const memory =
-            pinned_.allocate(flags_at_once * sizeof(std::atomic<std::uint32_t>));
-        Address address = 0;
-        driver_.require(driver_.host_address(&address, memory, 0), "cuMemHostGetDevicePointer");
-        for (std::size_t i = 0; i < flags_at_once; ++i) {
-            const std::size_t offset = i * sizeof(std::atomic<std::uint32_t>);
-            flags_.push_back(
-                {new (memory + offset) std::atomic<std::uint32_t>(0), address + offset});
-        }
+        make_flags();
     }
     const Flag flag = flags_.back();
     flags_.pop_back();

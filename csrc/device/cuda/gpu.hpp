@@ -61,7 +61,7 @@ public:
     [[nodiscard]] Stream create_stream() const;
     /// Can a stream wait for a flag without keeping those of create_stream() from their work?
     [[nodiscard]] bool may_wait(Stream stream) const;
-    /// A stream on which others put what calls are to come after.
+    /// A stream on which others put what one call is to come after; nothing else is on it.
     [[nodiscard]] Stream arrivals();
 
     [[nodiscard]] Flag take_flag();
@@ -89,6 +89,7 @@ private:
     };
 
     explicit Gpu(int ordinal);
+    void make_flags();
 
     const Driver& driver_;
     int ordinal_;
@@ -100,7 +101,13 @@ private:
     PinnedMemory pinned_{*this};
     std::mutex mutex_;
     std::unique_ptr<const Kernels> kernels_;
-    Stream arrivals_ = nullptr;
+    struct Arrivals {
+        Stream stream;
+        /// Behind what was put there, once somebody looks whether the stream is free again.
+        Event end;
+        bool is_marked;
+    };
+    std::vector<Arrivals> arrivals_;
     std::vector<Flag> flags_;
 };
 

@@ -37,18 +37,45 @@ std::byte* GpuHeap::take(std::size_t bytes) {
     return nullptr;
 }
 
+void GpuHeap::recycle() {
+    std::vector<std::pair<const std::byte*, std::size_t>> returned;
+    {
+        const std::lock_guard lock(mutex_);
+        returned = returned_;
+    }
+    {
+        const cuda::Gpu::Current current(gpu_);
+        gpu_.driver().require(gpu_.driver().synchronize(), "cuCtxSynchronize");
+    }
+    const std::lock_guard lock(mutex_);
+    for (const auto& [data, bytes] : returned) {
+        const auto owner = std::ranges::find_if(arenas_, [&](const auto& arena) {
+            return data >= arena->data && data < arena->data + arena->bytes;
+        });
+        (*owner)->free.give_back(static_cast<std::size_t>(data - (*owner)->data), bytes);
+    }
+    // More may have come meanwhile, behind those.
+    returned_.erase(returned_.begin(),
+                    returned_.begin() + static_cast<std::ptrdiff_t>(returned.size()));
+}
+
 std::shared_ptr<std::byte> GpuHeap::allocate(std::size_t bytes) {
     const std::size_t size =
         (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-    const std::lock_guard lock(mutex_);
-    if (must_synchronize_) {
-        const cuda::Gpu::Current current(gpu_);
-        gpu_.driver().require(gpu_.driver().synchronize(), "cuCtxSynchronize");
-        must_synchronize_ = false;
-    }
+    const std::lock_guard allocating(allocating_);
+    std::unique_lock lock(mutex_);
     std::byte* data = take(size);
+    if (data == nullptr && !returned_.empty()) {
+        lock.unlock();
+        recycle();
+        lock.lock();
+        data = take(size);
+    }
     if (data == nullptr) {
-        arenas_.push_back(new_arena(size));
+        lock.unlock();
+        auto arena = new_arena(size);
+        lock.lock();
+        arenas_.push_back(std::move(arena));
         data = take(size);
     }
     used_.emplace(data, size);
@@ -58,12 +85,8 @@ std::shared_ptr<std::byte> GpuHeap::allocate(std::size_t bytes) {
 void GpuHeap::give_back(const std::byte* data) {
     const std::lock_guard lock(mutex_);
     const auto used = used_.find(data);
-    const auto owner = std::ranges::find_if(arenas_, [&](const auto& arena) {
-        return data >= arena->data && data < arena->data + arena->bytes;
-    });
-    (*owner)->free.give_back(static_cast<std::size_t>(data - (*owner)->data), used->second);
+    returned_.emplace_back(data, used->second);
     used_.erase(used);
-    must_synchronize_ = true;
 }
 
 SharedNode::Place GpuHeap::place_of(const void* data, std::size_t bytes) const {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "device/cuda/gpu.hpp"
@@ -67,15 +68,21 @@ private:
     [[nodiscard]] std::unique_ptr<Arena> new_arena(std::size_t bytes) const;
     /// Null where there is no room.
     [[nodiscard]] std::byte* take(std::size_t bytes);
+    /// Makes what was given back free again, once streams are done with it.
+    void recycle();
     void give_back(const std::byte* data);
 
     cuda::Gpu& gpu_;
+    /// One allocation at a time; held while that waits for the GPU, and taken before the other.
+    std::mutex allocating_;
+    /// Never held while waiting for the GPU: what moves operations along takes it, and streams may
+    /// wait for these.
     mutable std::mutex mutex_;
     std::vector<std::unique_ptr<Arena>> arenas_;
     /// Bytes of what is handed out.
     std::map<const std::byte*, std::size_t> used_;
-    /// May streams still be at work on memory that was given back?
-    bool must_synchronize_ = false;
+    /// Given back, but streams may still be at work on it.
+    std::vector<std::pair<const std::byte*, std::size_t>> returned_;
 };
 
 }  // namespace pycoll

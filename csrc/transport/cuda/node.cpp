@@ -41,6 +41,13 @@ GpuNode::GpuNode(SharedNode& node, cuda::Gpu& gpu)
     stages_[static_cast<std::size_t>(node.rank())] = own_.get();
 }
 
+GpuNode::~GpuNode() {
+    static std::mutex mutex;
+    static auto& kept = *new std::vector<std::shared_ptr<std::byte>>();
+    const std::lock_guard lock(mutex);
+    kept.push_back(std::move(own_));
+}
+
 SharedNode::Place GpuNode::own_stage() const {
     return GpuHeap::of(gpu_.ordinal()).place_of(own_.get(), SharedNode::rank_bytes);
 }

@@ -16,6 +16,11 @@ class GpuNode {
 public:
     /// `node` must outlive it. Throws cuda::CudaError when there is no memory for a stage.
     GpuNode(SharedNode& node, cuda::Gpu& gpu);
+    /// Keeps this rank's stage for the rest of the process: peers may still be in a call that is
+    /// over here, and read it. (On the host the segment is theirs, too.)
+    ~GpuNode();
+    GpuNode(const GpuNode&) = delete;
+    GpuNode& operator=(const GpuNode&) = delete;
 
     /// Where this rank's stage lies, for its peers.
     [[nodiscard]] SharedNode::Place own_stage() const;

@@ -81,6 +81,8 @@ EXPORTED int fake_cuda_plant(const char* names) {
     return locked.machine.faults.plant(names) ? 1 : 0;
 }
 
+EXPORTED void fake_cuda_allocations_wait(int on) { Locked().machine.allocations_wait = on != 0; }
+
 EXPORTED int fake_cuda_capture(void* stream, int on) {
     const Locked locked;
     const auto found = locked.machine.streams.find(static_cast<pycoll::cuda::Stream>(stream));

@@ -33,6 +33,10 @@ void fake_cuda_repair();
 /// every nth occasion only; "" for none. 0 if it does not know them.
 int fake_cuda_plant(const char* names);
 
+/// From now on (or no longer), memory of a GPU, and pinned memory, is had only when all streams
+/// have come to their end, as CUDA may do.
+void fake_cuda_allocations_wait(int on);
+
 /// Begins or ends the capture of a graph on a stream. Nothing can be put on it meanwhile. 0 if
 /// there is no such stream.
 int fake_cuda_capture(void* stream, int on);

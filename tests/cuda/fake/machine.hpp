@@ -80,6 +80,7 @@ struct Machine {
     /// own.
     std::map<Timeline, Clock> outside;
     std::vector<Timeline> spare_timelines;
+    bool allocations_wait = false;
     std::uint64_t races = 0;
     /// Since bugs were planted or removed.
     std::uint64_t reported_races = 0;

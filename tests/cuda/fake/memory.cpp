@@ -44,6 +44,9 @@ EXPORTED Result cuMemAlloc_v2(Address* address, std::size_t bytes) {
     return in_context("cuMemAlloc_v2", [&](Call& call) {
         if (address == nullptr || bytes == 0) return invalid_value;
         if (disturbs_capture(call)) return capture_unsupported;
+        if (call.machine.allocations_wait) {
+            call.machine.wait_for_all(call.lock, call.context);
+        }
         const int device = call.context->device;
         const auto piece = call.machine.memory(device).allocate(bytes);
         if (!piece) return out_of_memory;
@@ -79,6 +82,7 @@ EXPORTED Result cuMemHostAlloc(void** memory, std::size_t bytes, unsigned flags)
         constexpr unsigned all_flags = 7;
         if (memory == nullptr || bytes == 0 || flags > all_flags) return invalid_value;
         if (disturbs_capture(call)) return capture_unsupported;
+        if (call.machine.allocations_wait) call.machine.wait_for_all(call.lock, nullptr);
         void* const mapped = mmap(nullptr, in_pages(bytes), PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (mapped == MAP_FAILED) return out_of_memory;

@@ -149,6 +149,28 @@ def test_tensors_that_require_gradients(comm: pycoll.Communicator) -> None:
         comm.broadcast(RequiresGrad.empty(3))
 
 
+def test_arrays_over_several_gpus(comm: pycoll.Communicator) -> None:
+    """JAX's raise for whoever asks them where they lie; with 'out' and without it is said."""
+
+    class Sharded(DLPackArray):
+        @property
+        def __cuda_array_interface__(self) -> dict[str, Any]:
+            raise ValueError("only for unsharded arrays")
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            raise ValueError("only for unsharded arrays")
+
+        new_empty = property()  # JAX's have none
+
+    array = Sharded.empty(3)
+    for arguments in ((array,), (array, DLPackArray.empty(3 * comm.size))):
+        with pytest.raises(
+            ValueError,
+            match=f"^rank {comm.rank}: all_gather: 'array' does not say where it lies: only for un",
+        ):
+            comm.all_gather(*arguments)
+
+
 def test_names_of_bfloat16(comm: pycoll.Communicator) -> None:
     """Two bytes without a kind are bfloat16 where the array says so, as PyTorch's do."""
 

@@ -85,11 +85,34 @@ def test_after_the_default_stream(comm: pycoll.Communicator) -> None:
     np.testing.assert_array_equal(work.wait().to_host(), gathered(comm))
 
 
-def test_after_nothing(comm: pycoll.Communicator, stream: Stream) -> None:
-    """An interface of version 3 may say that there is nothing to wait for."""
-    array = InterfaceArray.from_host(own(comm), stream=stream.handle)
-    stream.synchronize()
-    array.stream = None
+@pytest.mark.parametrize("number", [None, 0])
+def test_after_the_default_stream_of_numba(comm: pycoll.Communicator, number: int | None) -> None:
+    """Numba says None of its default stream, which is CUDA's; 0 is the same one."""
+    blocking = Stream(flags=BLOCKING)
+    array = InterfaceArray.empty(3, stream=blocking.handle)
+    out = InterfaceArray.empty(3 * comm.size, stream=LEGACY_STREAM)
+    with blocking.held():
+        array.assign(own(comm))
+        array.stream = number
+        work = comm.all_gather(array, out, async_op=True)
+        assert is_held(work)
+    np.testing.assert_array_equal(work.wait().to_host(), gathered(comm))
+
+
+def test_what_numba_has_under_way(comm: pycoll.Communicator) -> None:
+    """Copies that the default stream has not made yet when the call comes."""
+    values = np.arange(1 << 16, dtype=np.float32)
+    arrays = [InterfaceArray.empty(values.size) for _ in range(10)]
+    out = InterfaceArray.empty(comm.size * values.size)
+    for i, array in enumerate(arrays):
+        array.assign(values + i)
+        comm.all_gather(array, out)
+        np.testing.assert_array_equal(out.to_host(), np.tile(values + i, comm.size))
+
+
+def test_other_streams_do_not_count(comm: pycoll.Communicator, stream: Stream) -> None:
+    """A call waits for what its array's library names, and for nothing else on the GPU."""
+    array = InterfaceArray.from_host(own(comm))
     out = InterfaceArray.empty(3 * comm.size)
     with stream.held():
         comm.all_gather(array, out)
