@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hardware import is_fake, memory_of, require_gpu
+from stream_work import CupyWork, TorchWork, Work
 
 import pycoll
 from pycoll import _core
@@ -35,10 +36,10 @@ def memory(request: pytest.FixtureRequest) -> Any:
     return memory_of(request.param, comm.local_rank)
 
 
-@pytest.fixture
-def cupy() -> Any:
-    memory_of("cupy", comm.local_rank)
-    return pytest.importorskip("cupy")
+@pytest.fixture(params=["cupy", "torch"])
+def work(request: pytest.FixtureRequest) -> Work:
+    memory_of(request.param, comm.local_rank)
+    return CupyWork() if request.param == "cupy" else TorchWork()
 
 
 def algorithms(collective: str) -> list[str]:
@@ -110,57 +111,61 @@ def test_folds_have_the_bits_of_the_host(memory: Any, op: str) -> None:
 
 
 @on_hardware
-def test_a_call_comes_after_what_is_on_its_stream(cupy: Any) -> None:
+def test_a_call_comes_after_what_is_on_its_stream(work: Work) -> None:
     """Long products of matrices keep the array from being ready when the call is made."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    array = cupy.zeros(1 << 20, np.float32)
-    cupy.cuda.Device().synchronize()
+    stream, array = work.stream(), work.zeros(1 << 20)
+    work.synchronize()
     expected = sum(range(1, comm.size + 1))
     for named in (False, True):
-        with stream:
-            array.fill(0)
-            _keep_busy(cupy)
-            array.fill(comm.rank + 1)
+        with work.on(stream):
+            work.fill(array, 0)
+            work.keep_busy()
+            work.fill(array, comm.rank + 1)
             if not named:
                 comm.all_reduce(array)
         if named:
             comm.all_reduce(array, stream=stream)
-        assert (array.get() == expected).all(), f"stream named: {named}"
+        assert (work.to_host(array) == expected).all(), f"stream named: {named}"
 
 
 @on_hardware
-def test_another_stream_waits_for_the_result(cupy: Any) -> None:
-    """`Work.wait(stream=...)` orders a stream after the collective; the host goes on."""
-    first, then = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
-    array, copy = cupy.zeros(1 << 20, np.float32), cupy.zeros(1 << 20, np.float32)
-    cupy.cuda.Device().synchronize()
-    for _ in range(5):
-        with first:
-            _keep_busy(cupy)
-            array.fill(comm.rank + 1)
-            work = comm.all_reduce(array, async_op=True)
-        work.wait(stream=then)
-        with then:
-            cupy.copyto(copy, array)
-        then.synchronize()
-        work.wait()
-        assert (copy.get() == sum(range(1, comm.size + 1))).all()
-
-
-@on_hardware
-def test_a_call_while_a_graph_is_captured_is_refused(cupy: Any) -> None:
-    stream = cupy.cuda.Stream(non_blocking=True)
-    array = cupy.ones(100, np.float32)
-    cupy.cuda.Device().synchronize()
-    with stream:
-        stream.begin_capture()
-        try:
-            with pytest.raises(pycoll.CudaError, match="captur"):
-                comm.all_reduce(array)
-        finally:
-            stream.end_capture()
+def test_a_call_comes_after_what_is_on_the_default_stream(work: Work) -> None:
+    array = work.zeros(1 << 20)
+    work.keep_busy()
+    work.fill(array, comm.rank + 1)
     comm.all_reduce(array)
-    assert (array.get() == comm.size).all()
+    assert (work.to_host(array) == sum(range(1, comm.size + 1))).all()
+
+
+@on_hardware
+def test_another_stream_waits_for_the_result(work: Work) -> None:
+    """`Work.wait(stream=...)` orders a stream after the collective; the host goes on."""
+    first, then = work.stream(), work.stream()
+    array, copy = work.zeros(1 << 20), work.zeros(1 << 20)
+    work.synchronize()
+    for _ in range(5):
+        with work.on(first):
+            work.keep_busy()
+            work.fill(array, comm.rank + 1)
+            pending = comm.all_reduce(array, async_op=True)
+        pending.wait(stream=then)
+        with work.on(then):
+            work.copy(copy, array)
+        then.synchronize()
+        pending.wait()
+        assert (work.to_host(copy) == sum(range(1, comm.size + 1))).all()
+
+
+@on_hardware
+def test_a_call_while_a_graph_is_captured_is_refused(work: Work) -> None:
+    """And the capture goes on: the graph can be made of what else is on the stream."""
+    array = work.zeros(100)
+    work.fill(array, 1)
+    work.synchronize()
+    with work.capture(), pytest.raises(pycoll.CudaError, match="captur"):
+        comm.all_reduce(array)
+    comm.all_reduce(array)
+    assert (work.to_host(array) == comm.size).all()
 
 
 def test_bad_calls_are_refused_and_leave_the_communicator_usable(memory: Any) -> None:
@@ -178,10 +183,3 @@ def test_bad_calls_are_refused_and_leave_the_communicator_usable(memory: Any) ->
     memory.write(array, np.full(100, comm.rank, np.float32))
     comm.all_reduce(array)
     assert (memory.read(array, float32) == sum(range(comm.size))).all()
-
-
-def _keep_busy(cupy: Any) -> None:
-    """Put some 20 ms of work, or more, on the current stream."""
-    matrix = cupy.ones((4096, 4096), np.float32)
-    for _ in range(10):
-        cupy.matmul(matrix, matrix)
