@@ -54,6 +54,12 @@ public:
     /// Where the bytes lie, for peers; hidden if not all of them are in the heap.
     [[nodiscard]] SharedNode::Place place_of(const void* data, std::size_t bytes) const;
 
+    /// Never hands this memory out again: peers may still be reading it.
+    void keep(std::shared_ptr<std::byte> memory) {
+        const std::lock_guard lock(mutex_);
+        kept_.push_back(std::move(memory));
+    }
+
 private:
     struct Arena {
         explicit Arena(std::size_t size) : bytes(size), free(size) {}
@@ -81,6 +87,7 @@ private:
     std::vector<std::unique_ptr<Arena>> arenas_;
     /// Bytes of what is handed out.
     std::map<const std::byte*, std::size_t> used_;
+    std::vector<std::shared_ptr<std::byte>> kept_;
     /// Given back, but streams may still be at work on it.
     std::vector<std::pair<const std::byte*, std::size_t>> returned_;
 };

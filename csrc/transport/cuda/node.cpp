@@ -36,20 +36,16 @@ std::byte* map(cuda::Gpu& gpu, const GpuExport& record) {
 GpuNode::GpuNode(SharedNode& node, cuda::Gpu& gpu)
     : node_(node),
       gpu_(gpu),
-      own_(GpuHeap::of(gpu.ordinal()).allocate(SharedNode::rank_bytes)),
+      heap_(GpuHeap::of(gpu.ordinal())),
+      own_(heap_.allocate(SharedNode::rank_bytes)),
       stages_(static_cast<std::size_t>(node.size())) {
     stages_[static_cast<std::size_t>(node.rank())] = own_.get();
 }
 
-GpuNode::~GpuNode() {
-    static std::mutex mutex;
-    static auto& kept = *new std::vector<std::shared_ptr<std::byte>>();
-    const std::lock_guard lock(mutex);
-    kept.push_back(std::move(own_));
-}
+GpuNode::~GpuNode() { heap_.keep(std::move(own_)); }
 
 SharedNode::Place GpuNode::own_stage() const {
-    return GpuHeap::of(gpu_.ordinal()).place_of(own_.get(), SharedNode::rank_bytes);
+    return heap_.place_of(own_.get(), SharedNode::rank_bytes);
 }
 
 bool GpuNode::map_stage(int peer, const SharedNode::Place& place) {

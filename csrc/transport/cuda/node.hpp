@@ -39,6 +39,7 @@ public:
 private:
     SharedNode& node_;
     cuda::Gpu& gpu_;
+    GpuHeap& heap_;
     std::shared_ptr<std::byte> own_;
     std::vector<std::byte*> stages_;
 };
