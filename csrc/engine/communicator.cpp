@@ -199,7 +199,7 @@ std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr
     const std::uint64_t sequence = sequence_ + 1;
     const Execution::Label label{
         .what = name(call.collective), .count = call.count, .sequence = sequence};
-    const int tag = static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_));
+    const int tag = tag_of(sequence);
     return launch(label, {call.input, call.output, call.dtype, call.op}, tag, std::move(gpu),
                   std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
                       if (!neighbours_ && !shows_calls_ && !call.gpu) {
@@ -235,7 +235,7 @@ void Communicator::get_introduced(const Call& call, Lock& lock) {
         const std::uint64_t sequence = sequence_ + 1;
         const Execution::Label label{
             .what = name(call.collective), .count = call.count, .sequence = sequence};
-        const int tag = static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_));
+        const int tag = tag_of(sequence);
         const std::shared_ptr<Execution> execution =
             launch(label, {.dtype = call.dtype}, tag, nullptr, nullptr,
                    [&](const std::shared_ptr<Execution>& started) {

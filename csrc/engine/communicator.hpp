@@ -182,6 +182,10 @@ private:
     /// What ranks see of each other, at best.
     [[nodiscard]] Reach reach() const;
     [[nodiscard]] bool next_tag_is_free() const;
+    /// Of the collective call with that number.
+    [[nodiscard]] int tag_of(std::uint64_t sequence) const {
+        return static_cast<int>(sequence % static_cast<std::uint64_t>(collective_tags_));
+    }
     [[nodiscard]] bool nothing_is_outstanding() const { return active_.empty(); }
     void require_usable() const;
 

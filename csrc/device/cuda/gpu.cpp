@@ -18,10 +18,10 @@ Gpu& Gpu::at(int ordinal) {
 Gpu::Gpu(int ordinal) : driver_(Driver::instance()), ordinal_(ordinal) {
     int device = 0;
     driver_.require(driver_.device(&device, ordinal), "cuDeviceGet");
-    driver_.require(driver_.device_uuid(&uuid_, device), "cuDeviceGetUuid");
     driver_.require(driver_.retain_context(&context_, device), "cuDevicePrimaryCtxRetain");
     const Current current(*this);
-    driver_.require(driver_.priority_range(&lowest_priority_, &highest_priority_),
+    int lowest_priority = 0;
+    driver_.require(driver_.priority_range(&lowest_priority, &highest_priority_),
                     "cuCtxGetStreamPriorityRange");
     make_flags();
 }

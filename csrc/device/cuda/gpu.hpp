@@ -47,7 +47,6 @@ public:
 
     [[nodiscard]] int ordinal() const { return ordinal_; }
     [[nodiscard]] const Driver& driver() const { return driver_; }
-    [[nodiscard]] const Uuid& uuid() const { return uuid_; }
     /// Loaded at the first call. Throws CudaError.
     [[nodiscard]] const Kernels& kernels();
 
@@ -94,9 +93,7 @@ private:
     const Driver& driver_;
     int ordinal_;
     Context context_ = nullptr;
-    Uuid uuid_{};
     int highest_priority_ = 0;
-    int lowest_priority_ = 0;
     DeviceMemory memory_{*this};
     PinnedMemory pinned_{*this};
     std::mutex mutex_;
