@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 from pycoll import _core
-from pycoll.arrays import Array
-from pycoll.work import Stream, Work
 
 Op: TypeAlias = Literal["sum", "prod", "min", "max", "avg", "band", "bor", "bxor"]
 
@@ -20,45 +18,8 @@ class Caller:
     rank: int
     size: int
     _core: _core.Communicator
-    #: The function that makes collective calls: see csrc/bindings/call_function.hpp.
-    _native: Callable[..., Any]
-
-    def _call(
-        self,
-        collective: str,
-        array: Array | None,
-        out: Array | None,
-        result: Any,
-        *,
-        op: Op = "sum",
-        root: int = 0,
-        counts: list[int] | None = None,
-        recv_counts: list[int] | None = None,
-        algorithm: str = "auto",
-        chunk_bytes: int = 0,
-        async_op: bool = False,
-        stream: Stream | None = None,
-        new_out: bool = False,
-    ) -> Any:
-        """Run a collective call; return ``result``, or a Work that will.
-
-        ``new_out`` says that ``out`` was made for this call.
-        """
-        work = self._native(
-            collective,
-            array,
-            out,
-            op,
-            root,
-            counts,
-            recv_counts,
-            algorithm,
-            chunk_bytes,
-            bool(async_op),
-            stream,
-            new_out,
-        )
-        return result if work is None else Work(work, result)
+    #: Makes collective calls: see csrc/bindings/call_function.hpp.
+    _call: Callable[..., Any]
 
     def _root(self, function: str, root: int) -> int:
         """Return ``root`` as an int; it decides which arrays a rank has to pass."""

@@ -21,6 +21,7 @@ from pycoll.shared_memory import share_node
 from pycoll.topology import find_topology, split_by_node
 from pycoll.tuning.agreement import agree
 from pycoll.vector_collectives import VectorCollectives
+from pycoll.work import Work
 
 DEFAULT_TIMEOUT = 600.0
 MOST_COLORS = 2**31 - 1  # MPI takes a C int
@@ -93,7 +94,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
             shares_gpus=os.environ.get(gpu_memory.SWITCH, "1") != "0",
         )
         self._shares_memory = node is not None and topology.local_size > 1
-        self._native = self._core.call
+        self._call = self._core.calls(Work)
         self.rank = self._core.rank
         self.size = self._core.size
         self.local_rank = topology.local_rank

@@ -2,36 +2,22 @@
 
 #include <pybind11/stl.h>
 
-#include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bindings/call_arguments.hpp"
 #include "bindings/collective_call.hpp"
 #include "bindings/placement.hpp"
+#include "bindings/repeated_calls.hpp"
 
 namespace py = pybind11;
 
 namespace pycoll {
 namespace {
-
-enum Argument : std::size_t {
-    collective_argument,
-    input_argument,
-    output_argument,
-    op_argument,
-    root_argument,
-    counts_argument,
-    recv_counts_argument,
-    algorithm_argument,
-    chunk_bytes_argument,
-    async_argument,
-    stream_argument_,
-    new_output_argument,
-    argument_count,
-};
 
 Collective collective_named(py::handle text) {
     Py_ssize_t length = 0;
@@ -47,45 +33,99 @@ std::optional<std::vector<std::uint64_t>> counts(py::handle sequence) {
     return py::cast<std::vector<std::uint64_t>>(sequence);
 }
 
-py::object run(const SharedCommunicator& communicator, Collective collective,
-               CollectiveArguments arguments, bool async_op) {
-    const int rank = communicator->rank();
-    const std::string function = std::string(name(collective)) + (arguments.counts ? "_v" : "");
-    require_open(*communicator, function);
-    return naming(rank, function, [&]() -> py::object {
-        const auto arrays = shared_arrays();
-        const Call call = collective_call(collective, *communicator, std::move(arguments), *arrays);
-        if (async_op) {
-            return py::cast(BoundWork{communicator, ordinal_of(call.gpu), [&] {
-                                          const Unlocked unlocked(*communicator);
-                                          return communicator->start(call, arrays);
-                                      }()});
+/// Python's thread.
+class PythonCaller final : public Caller {
+public:
+    explicit PythonCaller(const Communicator& communicator) : communicator_(communicator) {}
+
+    void let_go() override {
+        if (!unlocked_) unlocked_.emplace(communicator_);
+    }
+    void take_back() { unlocked_.reset(); }
+
+private:
+    const Communicator& communicator_;
+    std::optional<Unlocked> unlocked_;
+};
+
+/// If the call fails when it has begun, its arrays must be kept for ever: `keep` does so.
+template <typename Keep>
+void run(Communicator& communicator, const RepeatedCalls::Known& known, Keep&& keep) {
+    PythonCaller caller(communicator);
+    try {
+        communicator.run(known.call, known.input, known.output, caller);
+    } catch (...) {
+        caller.take_back();
+        if (caller.has_begun) keep();
+        throw;
+    }
+}
+
+/// What a Python function keeps.
+struct CallFunction {
+    SharedCommunicator communicator;
+    py::object work_type;
+    RepeatedCalls calls;
+
+    [[nodiscard]] py::object make(const CallArguments& arguments);
+};
+
+py::object CallFunction::make(const CallArguments& arguments) {
+    const bool async_op = arguments.is_true(Argument::async_op);
+    const auto result = py::reinterpret_borrow<py::object>(arguments[Argument::result]);
+    if (!async_op && !communicator->closed()) {
+        if (const auto known = calls.find(arguments)) {
+            run(*communicator, *known, [&] {
+                Py_INCREF(arguments[Argument::array]);
+                Py_INCREF(arguments[Argument::out]);
+            });
+            return result;
         }
-        const Unlocked unlocked(*communicator);
-        communicator->run(call, arrays);
-        return {};
+    }
+    const auto argument = [&](Argument which) { return py::handle(arguments[which]); };
+    const Collective collective = collective_named(argument(Argument::collective));
+    CollectiveArguments given{argument(Argument::array),
+                              argument(Argument::out),
+                              argument(Argument::op),
+                              py::cast<int>(argument(Argument::root)),
+                              counts(argument(Argument::counts)),
+                              counts(argument(Argument::recv_counts)),
+                              argument(Argument::algorithm),
+                              argument(Argument::chunk_bytes),
+                              argument(Argument::stream),
+                              arguments.is_true(Argument::new_out)};
+    const std::string function = std::string(name(collective)) + (given.counts ? "_v" : "");
+    require_open(*communicator, function);
+    return naming(communicator->rank(), function, [&]() -> py::object {
+        const auto arrays = shared_arrays();
+        const Call call = collective_call(collective, *communicator, std::move(given), *arrays);
+        if (async_op) {
+            return work_type(BoundWork{communicator, ordinal_of(call.gpu),
+                                       [&] {
+                                           const Unlocked unlocked(*communicator);
+                                           return communicator->start(call, arrays);
+                                       }()},
+                             result);
+        }
+        if (call.gpu) {
+            const Unlocked unlocked(*communicator);
+            communicator->run(call, arrays);
+        } else {
+            const RepeatedCalls::Known made{communicator->prepare(call), call.input, call.output};
+            run(*communicator, made,
+                [&] { static_cast<void>(new std::shared_ptr<Arrays>(arrays)); });
+            calls.remember(arguments, made.call);
+        }
+        return result;
     });
 }
 
 constexpr const char* capsule_name = "pycoll.communicator";
 
-PyObject* call(PyObject* self, PyObject* const* arguments, Py_ssize_t given) {
+PyObject* call(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
     try {
-        if (given != static_cast<Py_ssize_t>(argument_count)) {
-            throw py::type_error("call takes " + std::to_string(argument_count) + " arguments");
-        }
-        const auto argument = [&](Argument which) { return py::handle(arguments[which]); };
-        const auto* const communicator =
-            static_cast<const SharedCommunicator*>(PyCapsule_GetPointer(self, capsule_name));
-        const py::object work =
-            run(*communicator, collective_named(argument(collective_argument)),
-                {argument(input_argument), argument(output_argument), argument(op_argument),
-                 py::cast<int>(argument(root_argument)), counts(argument(counts_argument)),
-                 counts(argument(recv_counts_argument)), argument(algorithm_argument),
-                 argument(chunk_bytes_argument), argument(stream_argument_),
-                 arguments[new_output_argument] == Py_True},
-                arguments[async_argument] == Py_True);
-        return work ? py::object(work).release().ptr() : py::none().release().ptr();
+        auto* const function = static_cast<CallFunction*>(PyCapsule_GetPointer(self, capsule_name));
+        return function->make(CallArguments(given, count, names)).release().ptr();
     } catch (py::error_already_set& error) {
         error.restore();
     } catch (...) {
@@ -96,14 +136,14 @@ PyObject* call(PyObject* self, PyObject* const* arguments, Py_ssize_t given) {
 
 }  // namespace
 
-py::object call_function(const SharedCommunicator& communicator) {
+py::object call_function(const SharedCommunicator& communicator, py::object work_type) {
     // Functions refer to their definition as long as they live.
     static PyMethodDef definition = {
-        "call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call)), METH_FASTCALL,
-        nullptr};
-    auto kept = std::make_unique<SharedCommunicator>(communicator);
+        "call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call)),
+        METH_FASTCALL | METH_KEYWORDS, nullptr};
+    auto kept = std::make_unique<CallFunction>(communicator, std::move(work_type));
     const py::capsule self(kept.get(), capsule_name, [](void* released) {
-        const std::unique_ptr<SharedCommunicator> last(static_cast<SharedCommunicator*>(released));
+        const std::unique_ptr<CallFunction> last(static_cast<CallFunction*>(released));
     });
     static_cast<void>(kept.release());
     return py::reinterpret_steal<py::object>(PyCFunction_New(&definition, self.ptr()));

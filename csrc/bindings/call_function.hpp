@@ -6,12 +6,15 @@
 
 namespace pycoll {
 
-/// A Python function that makes collective calls on a communicator, which it keeps. Its arguments
-/// are positional: collective, input, output, op, root, counts, recv_counts, algorithm,
-/// chunk_bytes, async_op, stream, output_is_new. It returns a Work if async_op, else None.
+/// A Python function that makes collective calls on a communicator, which it keeps:
+/// (collective, array, out, result, *, op="sum", root=0, counts=None, recv_counts=None,
+/// algorithm="auto", chunk_bytes=0, async_op=False, stream=None, new_out=False), where new_out says
+/// that `out` was made for this call. It returns `result`; if async_op, a `work_type` of a Work and
+/// of that.
 ///
 /// It speaks Python's own calling convention (vectorcall): pybind11 takes 0.7 us to convert so many
 /// arguments, more than all the rest of a short call.
-[[nodiscard]] pybind11::object call_function(const SharedCommunicator& communicator);
+[[nodiscard]] pybind11::object call_function(const SharedCommunicator& communicator,
+                                             pybind11::object work_type);
 
 }  // namespace pycoll

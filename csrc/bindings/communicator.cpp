@@ -155,7 +155,7 @@ void bind_communicator(py::module_& m) {
         .def_property_readonly("closed", &Communicator::closed)
         .def_property_readonly("sent_bytes", &Communicator::sent_bytes)
         .def("require_open", &require_open, py::arg("function"))
-        .def_property_readonly("call", &call_function)
+        .def("calls", &call_function, py::arg("work_type"))
         .def("send", &send)
         .def("recv", &recv)
         .def(

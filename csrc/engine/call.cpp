@@ -34,21 +34,6 @@ std::uint64_t own_block_offset(const Request& request, std::uint64_t element) {
     return elements * element;
 }
 
-/// Where the input lies if the call is in place, given where the output lies.
-std::uintptr_t in_place_input(const Request& request, std::uintptr_t output,
-                              std::uint64_t element) {
-    switch (request.collective) {
-        case Collective::all_gather:
-        case Collective::gather:
-            return output + own_block_offset(request, element);
-        case Collective::reduce_scatter:
-        case Collective::scatter:
-            return output - own_block_offset(request, element);
-        default:
-            return output;
-    }
-}
-
 /// Do input and output share memory in the one way that is allowed?
 bool is_in_place(const Call& call, const Request& request, std::uint64_t element) {
     const std::uint64_t input_bytes = request.input_count() * element;
@@ -58,7 +43,7 @@ bool is_in_place(const Call& call, const Request& request, std::uint64_t element
     const std::uintptr_t output = address(call.output);
     if (input >= output + output_bytes || output >= input + input_bytes) return false;
     if (request.collective == Collective::all_to_all ||
-        input != in_place_input(request, output, element)) {
+        input != output + static_cast<std::uintptr_t>(in_place_shift(request, element))) {
         throw std::invalid_argument(
             "'out' overlaps the input without being exactly in place; pass a separate array");
     }
@@ -66,6 +51,19 @@ bool is_in_place(const Call& call, const Request& request, std::uint64_t element
 }
 
 }  // namespace
+
+std::ptrdiff_t in_place_shift(const Request& request, std::size_t element_size) {
+    switch (request.collective) {
+        case Collective::all_gather:
+        case Collective::gather:
+            return static_cast<std::ptrdiff_t>(own_block_offset(request, element_size));
+        case Collective::reduce_scatter:
+        case Collective::scatter:
+            return -static_cast<std::ptrdiff_t>(own_block_offset(request, element_size));
+        default:
+            return 0;
+    }
+}
 
 Request request_for(const Call& call, int rank, int size) {
     Request request{

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -38,6 +39,9 @@ struct Call {
     /// Nothing where they lie in memory of the host.
     std::optional<OnGpu> gpu = {};
 };
+
+/// Bytes from where the output of a call in place lies to where its input does.
+[[nodiscard]] std::ptrdiff_t in_place_shift(const Request& request, std::size_t element_size);
 
 /// Checks a call before anything is sent and works out whether its input and output share memory.
 /// Throws std::invalid_argument, naming the argument.

@@ -92,6 +92,28 @@ void Communicator::run(const Call& call, std::shared_ptr<void> keep_alive) {
     spare_.push_back(std::move(execution));
 }
 
+void Communicator::run(const std::shared_ptr<const PreparedCall>& call, const void* input,
+                       void* output, Caller& caller) {
+    // To move so much takes longer than to let go.
+    constexpr std::uint64_t much = 64 << 10;
+    if (call->input_bytes + call->output_bytes >= much) caller.let_go();
+    Garbage garbage;  // outlives the lock
+    Lock lock(mutex_);
+    require_usable();
+    if (gets_introduced_ || !next_tag_is_free()) {
+        caller.let_go();
+        wait_until(lock, &Communicator::nobody_gets_introduced);
+        wait_until(lock, &Communicator::next_tag_is_free);
+        require_usable();
+    }
+    caller.has_begun = true;
+    std::shared_ptr<Execution> execution = enter(call, input, output, nullptr, nullptr);
+    see_through(*execution, lock, garbage, caller);
+    execution->check();
+    // Nobody else refers to it any more, or is about to drop a reference without a look.
+    spare_.push_back(std::move(execution));
+}
+
 Work Communicator::start(const Call& call, std::shared_ptr<void> keep_alive) {
     std::shared_ptr<Execution> execution = begin(call, std::move(keep_alive));
     if (!execution->done()) watch(shared_from_this());
@@ -191,26 +213,39 @@ std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr
             require_usable();
         }
     }
-    Entry entry = entry_for(request, call);
+    std::shared_ptr<const PreparedCall> prepared = prepare(request, call);
     std::unique_ptr<GpuRun> gpu;
-    if (call.gpu) gpu = prepare_gpu(*call.gpu, {entry.if_private, entry.if_registered}, lock);
+    if (call.gpu) gpu = prepare_gpu(*call.gpu, {prepared->if_private, prepared->if_registered}, lock);
     wait_until(lock, &Communicator::next_tag_is_free);
     require_usable();
+    return enter(std::move(prepared), call.input, call.output, std::move(gpu),
+                 std::move(keep_alive));
+}
+
+std::shared_ptr<Execution> Communicator::enter(std::shared_ptr<const PreparedCall> call,
+                                               const void* input, void* output,
+                                               std::unique_ptr<GpuRun> gpu,
+                                               std::shared_ptr<void> keep_alive) {
     const std::uint64_t sequence = sequence_ + 1;
     const Execution::Label label{
-        .what = name(call.collective), .count = call.count, .sequence = sequence};
-    const int tag = tag_of(sequence);
-    return launch(label, {call.input, call.output, call.dtype, call.op}, tag, std::move(gpu),
+        .what = name(call->collective), .count = call->count, .sequence = sequence};
+    const bool enters = neighbours_ || shows_calls_ || gpu != nullptr;
+    const auto place = [&](const void* data, std::uint64_t bytes) {
+        if (bytes == 0 || !neighbours_ || call->meets_in_plan) return SharedNode::Place();
+        return gpu != nullptr ? GpuHeap::of(gpu_->gpu().ordinal()).place_of(data, bytes)
+                              : SharedNode::of(data, bytes);
+    };
+    const SharedNode::Place input_place = place(input, call->input_bytes);
+    const SharedNode::Place output_place = place(output, call->output_bytes);
+    return launch(label, {input, output, call->dtype, call->op}, tag_of(sequence), std::move(gpu),
                   std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
-                      if (!neighbours_ && !shows_calls_ && !call.gpu) {
-                          execution->begin(std::move(entry.if_private), means(),
-                                           Execution::Entry::none);
-                          return;
+                      if (!enters) {
+                          return execution->begin(call->if_private, means(),
+                                                  Execution::Entry::none);
                       }
-                      entry.execution = execution;
-                      entry.post = signature(call, rank_, sequence);
-                      entry.counts = own_counts(call);
-                      entries_.push_back(std::move(entry));
+                      const SharedNode::Post post = numbered(call->post, sequence);
+                      entries_.push_back(
+                          {execution, std::move(call), post, input_place, output_place});
                       if (entries_.size() == 1) advance_entries();
                   });
 }
@@ -241,8 +276,7 @@ void Communicator::get_introduced(const Call& call, Lock& lock) {
                    [&](const std::shared_ptr<Execution>& started) {
                        entries_.emplace_back();
                        entries_.back().execution = started;
-                       entries_.back().post = signature(call, rank_, sequence);
-                       entries_.back().introduces_gpus = true;
+                       entries_.back().post = numbered(signature(call, rank_), sequence);
                        if (entries_.size() == 1) advance_entries();
                    });
         lock.unlock();
@@ -255,26 +289,37 @@ void Communicator::get_introduced(const Call& call, Lock& lock) {
     if (failure) std::rethrow_exception(failure);
 }
 
-Communicator::Entry Communicator::entry_for(const Request& request, const Call& call) {
-    Entry entry;
+std::shared_ptr<const PreparedCall> Communicator::prepare(const Call& call) {
+    const Request request = request_of(call);
+    const Lock lock(mutex_);
+    require_usable();
+    return prepare(request, call);
+}
+
+std::shared_ptr<const PreparedCall> Communicator::prepare(const Request& request,
+                                                          const Call& call) {
     PlanCache& plans = call.gpu ? gpu_->plans() : plans_;
     const Reach best = call.gpu ? gpu_->reach() : reach();
-    entry.if_registered = plans.collective(request, call, best);
-    entry.if_private = best == Reach::arrays ? plans.collective(request, call, Reach::stages)
-                                             : entry.if_registered;
-    // What is best even for registered arrays is taken without asking whether they are.
-    entry.meets_in_plan =
-        entry.if_registered->is_one_sided() && !entry.if_registered->meets_first();
-    if (entry.meets_in_plan) entry.if_private = entry.if_registered;
     const std::size_t element = size_of(call.dtype);
-    const auto place = [&](const void* data, std::uint64_t count) {
-        if (count == 0) return SharedNode::Place();
-        return call.gpu ? GpuHeap::of(call.gpu->ordinal).place_of(data, count * element)
-                        : SharedNode::of(data, count * element);
-    };
-    entry.input = place(call.input, request.input_count());
-    entry.output = place(call.output, request.output_count());
-    return entry;
+    auto prepared = std::make_shared<PreparedCall>();
+    prepared->collective = call.collective;
+    prepared->dtype = call.dtype;
+    prepared->op = call.op;
+    prepared->count = call.count;
+    prepared->input_bytes = request.input_count() * element;
+    prepared->output_bytes = request.output_count() * element;
+    prepared->in_place = request.in_place;
+    prepared->in_place_shift = in_place_shift(request, element);
+    prepared->if_registered = plans.collective(request, call, best);
+    prepared->if_private = best == Reach::arrays ? plans.collective(request, call, Reach::stages)
+                                                 : prepared->if_registered;
+    // What is best even for registered arrays is taken without asking whether they are.
+    prepared->meets_in_plan =
+        prepared->if_registered->is_one_sided() && !prepared->if_registered->meets_first();
+    if (prepared->meets_in_plan) prepared->if_private = prepared->if_registered;
+    prepared->post = signature(call, rank_);
+    prepared->counts = own_counts(call);
+    return prepared;
 }
 
 /// Tags repeat after `collective_tags_` calls. A call must not start before the one that had its

@@ -15,12 +15,14 @@
 #include <vector>
 
 #include "engine/call.hpp"
+#include "engine/caller.hpp"
 #include "engine/errors.hpp"
 #include "engine/execution.hpp"
 #include "engine/gpu_side.hpp"
 #include "engine/neighbours.hpp"
 #include "engine/patience.hpp"
 #include "engine/plan_cache.hpp"
+#include "engine/prepared_call.hpp"
 #include "engine/signature.hpp"
 #include "engine/work.hpp"
 #include "schedule/price.hpp"
@@ -71,6 +73,15 @@ public:
     [[nodiscard]] bool any_thread() const { return any_thread_; }
     /// User tags run from 0 up to, not including, this.
     [[nodiscard]] int user_tags() const { return tags_ - collective_tags_; }
+
+    /// Works out all of a call on arrays of the host that is the same when it is made again. Throws
+    /// std::invalid_argument. Nobody hears of it.
+    [[nodiscard]] std::shared_ptr<const PreparedCall> prepare(const Call& call);
+    /// Runs a call that was prepared here to its end, with arrays that it fits(), which live until
+    /// then: see Caller for longer. The caller lets go of things when the call moves much or has to
+    /// wait for long.
+    void run(const std::shared_ptr<const PreparedCall>& call, const void* input, void* output,
+             Caller& caller);
 
     /// Runs a call to its end. `keep_alive` holds the memory of the call: if it fails, messages
     /// under way may still write there, and it is never let go of.
@@ -149,22 +160,27 @@ private:
             running,      ///< the plan of the call is under way
         };
         std::shared_ptr<Execution> execution;
+        /// Null for what only goes before the first call on GPUs, by which ranks learn of them.
+        std::shared_ptr<const PreparedCall> call;
         SharedNode::Post post;
         SharedNode::Place input;
         SharedNode::Place output;
-        /// Two plans, if it depends on whether the arrays of all ranks are registered.
-        std::shared_ptr<const Plan> if_private;
-        std::shared_ptr<const Plan> if_registered;
-        /// As own_counts() returns them.
-        std::vector<std::uint64_t> counts;
         Stage stage = Stage::queued;
-        /// Do the ranks of the node meet in the plan itself, which is then the same for all arrays?
-        bool meets_in_plan = false;
-        /// Does it only go before the first call on GPUs, by which ranks learn of them?
-        bool introduces_gpus = false;
+
+        [[nodiscard]] bool introduces_gpus() const { return call == nullptr; }
+        [[nodiscard]] bool has_own_counts() const {
+            return call != nullptr && !call->counts.empty();
+        }
     };
     [[nodiscard]] Request request_of(const Call& call) const;
-    [[nodiscard]] Entry entry_for(const Request& request, const Call& call);
+    /// With the lock.
+    [[nodiscard]] std::shared_ptr<const PreparedCall> prepare(const Request& request,
+                                                              const Call& call);
+    /// Starts a call with its arrays there.
+    [[nodiscard]] std::shared_ptr<Execution> enter(std::shared_ptr<const PreparedCall> call,
+                                                   const void* input, void* output,
+                                                   std::unique_ptr<GpuRun> gpu,
+                                                   std::shared_ptr<void> keep_alive);
     /// True if anything moved.
     bool advance_entries();
     /// From one stage to the next. Throws CollectiveError when not all have made the same call.
@@ -198,12 +214,15 @@ private:
 
     // Waiting, without the lock.
     void wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout);
+    /// Until it is done, with the lock but for the time between looks.
+    void see_through(Execution& execution, Lock& lock, Garbage& garbage, Caller& caller);
     [[nodiscard]] std::vector<std::size_t> wait_some(
         std::span<Execution* const> executions, std::optional<std::chrono::nanoseconds> timeout);
     [[nodiscard]] bool test(Execution& execution);
     void order(Execution& execution, cuda::Stream stream);
     /// One look of a thread that waits, and a pause if nothing moved.
     void attend(Patience& patience);
+    void pause(Patience& patience);
     /// Until what it waits for may have come, or the time is over.
     void sleep(std::chrono::nanoseconds longest);
     /// True if anything moved.

@@ -55,19 +55,20 @@ void Communicator::go_on(Entry& entry) {
                 throw CollectiveError(*difference);
             }
             last_shown_ = entry.post;
-            if (!counts_fit(posts_)) return show_counts(entry);
+            // Those of a call that is only introduced are looked at when it is made.
+            if (!entry.introduces_gpus() && !counts_fit(posts_)) return show_counts(entry);
             return enter_node(entry);
         case Entry::Stage::comparing:
             throw CollectiveError(find_misfit(entry.post, execution.shown(), size_));
         case Entry::Stage::meeting:
-            if (!entry.counts.empty() && neighbours_->are_all()) {
+            if (entry.has_own_counts() && neighbours_->are_all()) {
                 posts_.clear();
                 for (int local = 0; local < size_; ++local) {
                     posts_.push_back(neighbours_->node().posted(local));
                 }
                 if (!counts_fit(posts_)) return show_counts(entry);
             }
-            if (entry.introduces_gpus) return introduce_gpu(entry);
+            if (entry.introduces_gpus()) return introduce_gpu(entry);
             entry.stage = Entry::Stage::running;
             return entry.execution->begin(plan_after_meeting(entry), means(),
                                           Execution::Entry::none);
@@ -87,29 +88,29 @@ void Communicator::show(const Entry& entry, std::span<const std::uint64_t> words
 /// All ranks know by now that some counts do not fit, so all come here.
 void Communicator::show_counts(Entry& entry) {
     entry.stage = Entry::Stage::comparing;
-    show(entry, entry.counts);
+    show(entry, entry.call->counts);
 }
 
 void Communicator::enter_node(Entry& entry) {
     if (neighbours_) neighbours_->node().enter(entry.post, entry.input, entry.output);
-    if (neighbours_ && !entry.meets_in_plan) {
+    if (neighbours_ && (entry.introduces_gpus() || !entry.call->meets_in_plan)) {
         entry.stage = Entry::Stage::meeting;
         entry.execution->begin(plans_.meeting(rank_, size_, neighbours_->ranks()), means(),
                                Execution::Entry::before);
         return;
     }
-    if (entry.introduces_gpus) return introduce_gpu(entry);
+    if (entry.introduces_gpus()) return introduce_gpu(entry);
     entry.stage = Entry::Stage::running;
-    entry.execution->begin(entry.if_private, means(),
+    entry.execution->begin(entry.call->if_private, means(),
                            neighbours_ ? Execution::Entry::along : Execution::Entry::none);
 }
 
 const std::shared_ptr<const Plan>& Communicator::plan_after_meeting(const Entry& entry) const {
     const SharedNode& node = neighbours_->node();
     for (int local = 0; local < node.size(); ++local) {
-        if (!node.is_registered(local)) return entry.if_private;
+        if (!node.is_registered(local)) return entry.call->if_private;
     }
-    return entry.if_registered;
+    return entry.call->if_registered;
 }
 
 /// For people: whom or what it waits for, and where those ranks are that have not entered the call.

@@ -19,6 +19,7 @@ void Execution::prepare(const Label& label, Clock::time_point deadline,
     label_ = label;
     deadline_ = deadline;
     keep_alive_ = std::move(keep_alive);
+    keeps_arrays_ = keep_alive_ != nullptr;
     released_.store(false, std::memory_order_relaxed);
     done_.store(false, std::memory_order_relaxed);
 }
@@ -53,12 +54,17 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
     }
     scratch_ = on_gpu_ ? gpu_->memory().take(plan_->scratch_bytes())
                        : means_.pool->take(plan_->scratch_bytes());
-    memory_.resize(buffer_count);
+    if (memory_.size() < buffer_count) memory_.resize(buffer_count);
     // A schedule is verified never to write its input.
     memory_[Plan::base(Buffer::input)] = static_cast<std::byte*>(const_cast<void*>(input));
     memory_[Plan::base(Buffer::output)] = static_cast<std::byte*>(output);
     memory_[Plan::base(Buffer::scratch)] = scratch_.data();
     if (plan_->is_one_sided()) look_around();
+    in_sequence_ = plan_->is_sequence() && !on_gpu_;
+    if (in_sequence_) {
+        next_ = 0;
+        return run_sequence();
+    }
     pending_ = plan_->pending();
     for (const Plan::Channel& channel : plan_->channels()) channels_.push_back({channel.begin, 0});
 
@@ -78,7 +84,8 @@ void Execution::look_around() {
     const auto attach = [&](int local, const SharedNode::Place& place) {
         return gpus != nullptr ? gpus->attach(local, place) : node.attach(local, place);
     };
-    memory_.resize(buffer_count * (1 + static_cast<std::size_t>(plan_->size())));
+    const std::size_t places = buffer_count * (1 + static_cast<std::size_t>(plan_->size()));
+    if (memory_.size() < places) memory_.resize(places);
     memory_[Plan::base(Buffer::stage)] = stage(node.rank());
     for (int local = 0; local < node.size(); ++local) {
         const int rank = means_.neighbours->ranks()[static_cast<std::size_t>(local)];
@@ -99,8 +106,13 @@ bool Execution::poll_signals() {
     if (on_gpu_) current.emplace(gpu_->side().gpu());
     open_wait_.reset();
     take_signal(peer);
-    finish_step(step);
-    run_ready();
+    if (in_sequence_) {
+        ++next_;
+        run_sequence();
+    } else {
+        finish_step(step);
+        run_ready();
+    }
     return true;
 }
 
@@ -297,6 +309,27 @@ void Execution::run_ready() {
     if (plan_->is_one_sided()) means_.neighbours->node().flush();
     if (on_gpu_) gpu_->lane().flush();
     if (remaining_ == 0) end();
+}
+
+void Execution::run_sequence() {
+    const std::vector<Plan::PlanStep>& steps = plan_->steps();
+    const bool is_one_sided = plan_->is_one_sided();
+    for (; next_ < steps.size(); ++next_) {
+        const Plan::PlanStep& step = steps[next_];
+        // Peers go on while this rank works or waits.
+        if (step.kind != StepKind::signal && is_one_sided) means_.neighbours->node().flush();
+        if (step.kind != StepKind::wait) {
+            run_local(step);
+            continue;
+        }
+        if (!means_.neighbours->node().has_signal(means_.neighbours->local(step.peer))) {
+            open_wait_ = next_;
+            return;
+        }
+        take_signal(step.peer);
+    }
+    if (is_one_sided) means_.neighbours->node().flush();
+    end();
 }
 
 void Execution::end() {

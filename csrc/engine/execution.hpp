@@ -142,6 +142,9 @@ public:
     /// Lets go of what keeps the operands alive. Only after check(), by any threads.
     void release();
 
+    /// Is there anything that keeps the operands alive?
+    [[nodiscard]] bool keeps_arrays() const { return keeps_arrays_; }
+
     [[nodiscard]] const Label& label() const { return label_; }
     /// Bytes of `label().count` elements.
     [[nodiscard]] std::uint64_t operand_bytes() const {
@@ -180,6 +183,8 @@ private:
     void finish_step(std::uint32_t step);
     void release(std::uint32_t step);
     void run_ready();
+    /// Of a plan that is a sequence: runs the next steps, up to one that has to wait.
+    void run_sequence();
     void end();
     void finish();
 
@@ -196,6 +201,7 @@ private:
     Label label_;
     Clock::time_point deadline_;
     std::shared_ptr<void> keep_alive_;
+    bool keeps_arrays_ = false;
 
     std::shared_ptr<const Plan> plan_;
     Operands operands_;
@@ -214,6 +220,9 @@ private:
     /// Where the messages to be folded arrive, by step.
     std::vector<std::pair<std::uint32_t, BufferPool::Block>> stages_;
     std::vector<std::uint32_t> ready_;
+    /// Does it run step by step, and which is the next one?
+    bool in_sequence_ = false;
+    std::uint32_t next_ = 0;
     /// The wait that is under way: there is one at most, as the one-sided steps form a sequence.
     std::optional<std::uint32_t> open_wait_;
     std::unique_ptr<GpuRun> gpu_;

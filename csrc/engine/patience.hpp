@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "engine/caller.hpp"
+
 namespace pycoll {
 
 /// How to wait for a peer during one call: spin while it may answer at once, then let other ranks
@@ -27,9 +29,12 @@ namespace pycoll {
 ///     the MPI's own              0.25   2.8     0.19   0.8
 class Patience {
 public:
-    /// `bytes` is the length of the call. `long_waits` is remembered from call to call.
-    Patience(bool oversubscribed, std::uint64_t bytes, std::atomic<bool>& long_waits)
-        : spins_(oversubscribed ? looks_before_yielding : most_spins),
+    /// `bytes` is the length of the call. `long_waits` is remembered from call to call. `caller`,
+    /// if any, lets go of things unless the wait is short.
+    Patience(bool oversubscribed, std::uint64_t bytes, std::atomic<bool>& long_waits,
+             Caller* caller = nullptr)
+        : caller_(caller),
+          spins_(oversubscribed ? looks_before_yielding : most_spins),
           oversubscribed_(oversubscribed),
           long_wait_(shortest_long_wait + std::chrono::nanoseconds(bytes)),
           long_waits_(long_waits) {
@@ -48,24 +53,37 @@ public:
     /// Something moved: the next thing may come soon.
     void reset() {
         pauses_ = 0;
+        is_timed_ = false;
+        seen_ = since_;
         idle_yields_ = 0;
     }
 
     /// Between two looks: spins, or yields, or says how long to sleep. `is_woken`: whoever sleeps
     /// is woken by the peer that it waits for.
     [[nodiscard]] std::optional<std::chrono::nanoseconds> pause(bool is_woken) {
-        if (pauses_++ < spins_) return std::nullopt;
-        const auto now = Clock::now();
-        if (pauses_ == spins_ + 1) since_ = now;
-        const auto waited = now - since_;
-        longest_ = std::max(longest_, waited);
         const bool wakes_in_time = oversubscribed_ && is_woken;
+        // One look tells whether a signal has come.
+        if (!wakes_in_time && pauses_++ < spins_) return std::nullopt;
+        const auto waited = seen_ - since_;
+        longest_ = std::max(longest_, waited);
         if (waited >= (wakes_in_time ? long_wait_ : yielding_) ||
             (wakes_in_time && idle_yields_ >= most_idle_yields)) {
-            return nap_after(waited);
+            let_go();
+            seen_ = Clock::now();
+            return nap_after(seen_ - since_);
         }
+        if (waited >= most_held) let_go();
         sched_yield();
-        if (Clock::now() - now < shortest_turn) ++idle_yields_;
+        // A look at the clock takes as long as ten at a signal: one for each yield, and the wait
+        // is taken to begin after the first.
+        const auto now = Clock::now();
+        if (!is_timed_) {
+            since_ = now;
+        } else if (now - seen_ < shortest_turn) {
+            ++idle_yields_;
+        }
+        is_timed_ = true;
+        seen_ = now;
         return std::nullopt;
     }
 
@@ -78,6 +96,15 @@ public:
 
 private:
     using Clock = std::chrono::steady_clock;
+
+    void let_go() {
+        if (caller_ != nullptr) caller_->let_go();
+        caller_ = nullptr;
+    }
+
+    /// A short all-reduce of many ranks takes half of it; threads that want Python's lock are used
+    /// to waiting a hundred times as long.
+    static constexpr std::chrono::nanoseconds most_held = std::chrono::microseconds(50);
 
     /// Some 10 us, longer than a short message takes. Not more: the scheduler may have put the peer
     /// on the same core, in spite of others that are free.
@@ -98,6 +125,7 @@ private:
     static constexpr std::chrono::nanoseconds shortest_turn = std::chrono::nanoseconds(800);
     static constexpr int most_idle_yields = 8;
 
+    Caller* caller_;
     int spins_;
     bool oversubscribed_;
     int idle_yields_ = 0;
@@ -105,7 +133,9 @@ private:
     std::atomic<bool>& long_waits_;
     std::chrono::nanoseconds yielding_;
     int pauses_ = 0;
+    bool is_timed_ = false;
     Clock::time_point since_;
+    Clock::time_point seen_;
     Clock::duration longest_{};
 };
 

@@ -57,6 +57,9 @@ public:
     [[nodiscard]] std::uint32_t window() const { return window_; }
     /// Does it need the ranks of the node to see each other's memory?
     [[nodiscard]] bool is_one_sided() const { return is_one_sided_; }
+    /// Has it no messages? Then its steps may run one after the other, each when the one before is
+    /// complete.
+    [[nodiscard]] bool is_sequence() const { return channels_.empty(); }
     /// Also that of the call's arrays?
     [[nodiscard]] bool touches_arrays_of_peers() const { return touches_arrays_of_peers_; }
     [[nodiscard]] bool meets_first() const { return meets_first_; }

@@ -110,9 +110,13 @@ std::string describe_arguments(const SharedNode::Post& post, const std::string& 
 
 }  // namespace
 
-SharedNode::Post signature(const Call& call, int rank, std::uint64_t sequence) {
+SharedNode::Post numbered(SharedNode::Post signature, std::uint64_t sequence) {
+    signature[sequence_word] = sequence;
+    return signature;
+}
+
+SharedNode::Post signature(const Call& call, int rank) {
     SharedNode::Post post{};
-    post[sequence_word] = sequence;
     post[kind_word] = static_cast<std::uint64_t>(call.collective);
     // A barrier moves nothing.
     if (call.collective == Collective::barrier) return post;

@@ -11,8 +11,9 @@
 namespace pycoll {
 
 /// What all ranks of a call must agree on, as words that ranks can show each other. The last word
-/// is each rank's own: see counts_fit().
-[[nodiscard]] SharedNode::Post signature(const Call& call, int rank, std::uint64_t sequence);
+/// is each rank's own: see counts_fit(). The number of the call is 0.
+[[nodiscard]] SharedNode::Post signature(const Call& call, int rank);
+[[nodiscard]] SharedNode::Post numbered(SharedNode::Post signature, std::uint64_t sequence);
 
 [[nodiscard]] bool is_same_call(const SharedNode::Post& a, const SharedNode::Post& b);
 

@@ -1,6 +1,7 @@
 // How the operations of a communicator move along, and how threads wait for them.
 
 #include <algorithm>
+#include <ctime>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -15,6 +16,14 @@ std::string in_seconds(std::chrono::nanoseconds time) {
     std::ostringstream text;
     text << std::chrono::duration<double>(time).count() << " s";
     return text.str();
+}
+
+/// Some milliseconds behind, at a fifth of the price.
+Clock::time_point coarse_now() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return Clock::time_point(std::chrono::seconds(now.tv_sec) +
+                             std::chrono::nanoseconds(now.tv_nsec));
 }
 
 /// Counts a thread that waits.
@@ -76,6 +85,29 @@ void Communicator::wait(Execution& execution, std::optional<std::chrono::nanosec
     execution.release();
 }
 
+void Communicator::see_through(Execution& execution, Lock& lock, Garbage& garbage,
+                               Caller& caller) {
+    if (execution.done()) return;
+    Patience patience(options_.oversubscribed, execution.operand_bytes(), long_waits_, &caller);
+    const Attendance attendance(attending_);
+    while (true) {
+        const bool moved = progress(garbage);
+        if (execution.done()) return;
+        lock.unlock();
+        garbage.clear();
+        if (moved) {
+            patience.reset();
+        } else {
+            pause(patience);
+        }
+        // Whoever has the lock is moving things along already.
+        while (!lock.try_lock()) {
+            if (execution.done()) return lock.lock();
+            pause(patience);
+        }
+    }
+}
+
 std::vector<std::size_t> Communicator::wait_some(std::span<Execution* const> executions,
                                                  std::optional<std::chrono::nanoseconds> timeout) {
     std::vector<std::size_t> done;
@@ -129,8 +161,12 @@ void Communicator::wait_until(Lock& lock, Condition over) {
 void Communicator::attend(Patience& patience) {
     if (try_progress()) {
         patience.reset();
-        return;
+    } else {
+        pause(patience);
     }
+}
+
+void Communicator::pause(Patience& patience) {
     help_watched();
     const bool is_woken = awaits_signal_.load(std::memory_order_relaxed);
     if (const auto nap = patience.pause(is_woken)) sleep(*nap);
@@ -214,7 +250,7 @@ bool Communicator::progress(Garbage& garbage) {
     }
     moved |= !completions_.empty();
     if (moved || failure) retire(garbage);
-    if (!failure && !active_.empty() && Clock::now() >= active_.front()->deadline()) {
+    if (!failure && !active_.empty() && coarse_now() >= active_.front()->deadline()) {
         culprit = active_.front().get();
         failure = {.kind = Failure::Kind::timed_out,
                    .why = "gave up after " + in_seconds(options_.timeout) + ", waiting for " +
@@ -229,10 +265,9 @@ void Communicator::retire(Garbage& garbage) {
     const auto is_done = [](const auto& execution) { return execution->done(); };
     const auto done = std::ranges::count_if(active_, is_done);
     if (done == 0) return;
-    garbage.reserve(static_cast<std::size_t>(done));
     std::erase_if(active_, [&](std::shared_ptr<Execution>& execution) {
         if (!execution->done()) return false;
-        garbage.push_back(std::move(execution));
+        if (execution->keeps_arrays()) garbage.push_back(std::move(execution));
         return true;
     });
 }

@@ -14,7 +14,7 @@ import itertools
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -210,7 +210,7 @@ class CommunicatorOnGpu:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._native = _NativeCommunicator(*args, **options)
-        self._call = self._native.call
+        self._call = self._native.calls(lambda work, _: work)
         self._gpu = MPI.COMM_WORLD.rank % len(_core.cuda_devices())
         self._calls = itertools.count()
         self._under_way: set[WorkOnGpu] = set()
@@ -238,16 +238,20 @@ class CommunicatorOnGpu:
             stream_of_thread(self._gpu).synchronize()
             raise
 
-    def call(self, collective: str, array: Any, out: Any, *options: Any) -> WorkOnGpu | None:
-        placed = self._place(array, out)
-        if placed is None:
-            return self._call(collective, array, out, *options)  # type: ignore[return-value]
-        with self._settling():
-            work = self._call(collective, *placed.arrays, *options)
-        if work is not None:
-            return WorkOnGpu(work, placed, self._gpu, self._under_way)
-        placed.land()
-        return None
+    def calls(self, work_type: type) -> Callable[..., Any]:
+        def call(collective: str, array: Any, out: Any, result: Any, **options: Any) -> Any:
+            placed = self._place(array, out)
+            if placed is None:
+                work = self._call(collective, array, out, None, **options)
+                return result if work is None else work_type(work, result)
+            with self._settling():
+                work = self._call(collective, *placed.arrays, None, **options)
+            if work is not None:
+                return work_type(WorkOnGpu(work, placed, self._gpu, self._under_way), result)
+            placed.land()
+            return result
+
+        return call
 
     def send(self, array: Any, peer: int, tag: int, stream: Any) -> Any:
         return self._message("send", array, peer, tag, stream)
@@ -268,8 +272,7 @@ class CommunicatorOnGpu:
         self, collective: str, dtype: str = "uint8", root: int = 0, algorithm: str = "auto"
     ) -> None:
         nothing = DLPackArray.empty(0, dtype, device=self._gpu)
-        options = ("sum", root, None, None, algorithm, 0, False, None, False)
-        self._call(collective, nothing, nothing, *options)
+        self._call(collective, nothing, nothing, None, root=root, algorithm=algorithm)
 
     def chosen(
         self, collective: str, count: int, dtype: str, root: int = 0, algorithm: str = "auto"

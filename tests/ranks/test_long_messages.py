@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 import pycoll
 from pycoll import _core
+from pycoll.work import Work
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def cutting(comm: pycoll.Communicator, mpi: MPI.Intracomm) -> pycoll.Communicato
         model=_core.CostModel(),
         message_bytes=64,
     )
-    other._native = other._core.call
+    other._call = other._core.calls(Work)
     return other
 
 

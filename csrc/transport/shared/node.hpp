@@ -44,11 +44,14 @@ public:
 
     /// Signals, counted from the first one. A wait takes a signal. Peers that sleep are woken by
     /// flush(), after the last of several signals.
-    void signal(int peer) { must_wake_ |= signals_.signal(peer); }
+    void signal(int peer) {
+        signals_.signal(peer);
+        signalled_.push_back(peer);
+    }
     void flush() {
-        if (!must_wake_) return;
-        must_wake_ = false;
-        signals_.wake();
+        if (signalled_.empty()) return;
+        if (signals_.must_wake(signalled_)) signals_.wake();
+        signalled_.clear();
     }
     [[nodiscard]] bool has_signal(int peer) const {
         return signals_.signals_from(peer) > taken_[at(peer)];
@@ -150,7 +153,8 @@ private:
     Card* cards_;
     std::byte* stages_;
     std::atomic<bool> asleep_ = false;
-    bool must_wake_ = false;
+    /// Peers that have got signals since the last flush().
+    std::vector<int> signalled_;
     /// Calls entered.
     std::uint64_t calls_ = 0;
     std::uint64_t mark_ = 0;

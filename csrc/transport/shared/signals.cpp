@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <ctime>
 
@@ -32,15 +33,20 @@ NodeSignals::NodeSignals(std::byte* memory, int rank, int ranks)
       sleepers_(reinterpret_cast<Line*>(memory + sizeof(Doorbell))),
       lines_(sleepers_ + ranks) {}
 
-bool NodeSignals::signal(int peer) {
-    auto& [counter, marks] = line(rank_, peer);
-    marks[call_ % 2].store(mark_, std::memory_order_relaxed);
-    // Nobody else writes this counter.
-    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+bool NodeSignals::must_wake(std::span<const int> peers) const {
     // Both sides order "count, then look for sleepers" against "say that I sleep, then look at the
     // counts" in one total order: one of the two sees the other.
-    const std::uint64_t sleeps_for = awaited(peer).load(std::memory_order_seq_cst);
-    return sleeps_for != 0 && all_signals_to(peer) >= sleeps_for;
+#ifdef __SANITIZE_THREAD__
+    // Which knows nothing of fences.
+    if (doorbell_->sleepers.fetch_add(0, std::memory_order_seq_cst) == 0) return false;
+#else
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (doorbell_->sleepers.load(std::memory_order_relaxed) == 0) return false;
+#endif
+    return std::ranges::any_of(peers, [this](int peer) {
+        const std::uint64_t sleeps_for = awaited(peer).load(std::memory_order_seq_cst);
+        return sleeps_for != 0 && all_signals_to(peer) >= sleeps_for;
+    });
 }
 
 void NodeSignals::wake() {
@@ -59,6 +65,7 @@ std::uint64_t NodeSignals::all_signals_to(int rank) const {
 void NodeSignals::prepare_sleep(std::uint64_t signals) {
     seen_rings_ = doorbell_->rings.load(std::memory_order_seq_cst);
     awaited(rank_).store(signals, std::memory_order_seq_cst);
+    doorbell_->sleepers.fetch_add(1, std::memory_order_seq_cst);
 }
 
 void NodeSignals::sleep(std::chrono::nanoseconds longest) {
@@ -75,6 +82,7 @@ void NodeSignals::sleep(std::chrono::nanoseconds longest) {
         seen_rings_ = doorbell_->rings.load(std::memory_order_seq_cst);
     }
     awaited(rank_).store(0, std::memory_order_relaxed);
+    doorbell_->sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
 }  // namespace pycoll

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace pycoll {
 
@@ -34,9 +35,17 @@ public:
         return line(peer, rank_).marks[call_ % 2].load(std::memory_order_relaxed);
     }
 
-    /// Counts one more signal from this rank to `peer`. True if the peer sleeps and that is the
-    /// last one that it sleeps for: then wake(). By one thread at a time.
-    [[nodiscard]] bool signal(int peer);
+    /// Counts one more signal from this rank to `peer`. By one thread at a time, and must_wake()
+    /// is to follow.
+    void signal(int peer) {
+        auto& [counter, marks] = line(rank_, peer);
+        marks[call_ % 2].store(mark_, std::memory_order_relaxed);
+        // Nobody else writes this counter.
+        counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+    /// After signals to some peers: does one of these sleep, and has got all that it sleeps for?
+    /// Then wake().
+    [[nodiscard]] bool must_wake(std::span<const int> peers) const;
     /// Rings the doorbell. Who sleeps for more goes on sleeping; but mostly, ranks wait for the
     /// same last one, and one system call wakes them all.
     void wake();
@@ -64,6 +73,8 @@ private:
     struct alignas(cache_line) Doorbell {
         /// What all sleep on: the futex call takes 32 bits.
         std::atomic<std::uint32_t> rings;
+        /// How many ranks sleep, or are about to.
+        std::atomic<std::uint32_t> sleepers;
     };
     static_assert(Counter::is_always_lock_free, "atomics must work between processes");
 
