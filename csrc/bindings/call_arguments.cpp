@@ -17,17 +17,18 @@ struct Named {
 /// write are the very objects that Python makes of ours.
 const std::array<Named, CallArguments::all - CallArguments::positional>& named() {
     // Never destroyed: the interpreter may be gone by then.
-    static const auto& all = *new std::array<Named, CallArguments::all - CallArguments::positional>{{
-        {PyUnicode_InternFromString("op"), PyUnicode_InternFromString("sum")},
-        {PyUnicode_InternFromString("root"), PyLong_FromLong(0)},
-        {PyUnicode_InternFromString("counts"), Py_None},
-        {PyUnicode_InternFromString("recv_counts"), Py_None},
-        {PyUnicode_InternFromString("algorithm"), PyUnicode_InternFromString("auto")},
-        {PyUnicode_InternFromString("chunk_bytes"), PyLong_FromLong(0)},
-        {PyUnicode_InternFromString("async_op"), Py_False},
-        {PyUnicode_InternFromString("stream"), Py_None},
-        {PyUnicode_InternFromString("new_out"), Py_False},
-    }};
+    static const auto& all =
+        *new std::array<Named, CallArguments::all - CallArguments::positional>{{
+            {PyUnicode_InternFromString("op"), PyUnicode_InternFromString("sum")},
+            {PyUnicode_InternFromString("root"), PyLong_FromLong(0)},
+            {PyUnicode_InternFromString("counts"), Py_None},
+            {PyUnicode_InternFromString("recv_counts"), Py_None},
+            {PyUnicode_InternFromString("algorithm"), PyUnicode_InternFromString("auto")},
+            {PyUnicode_InternFromString("chunk_bytes"), PyLong_FromLong(0)},
+            {PyUnicode_InternFromString("async_op"), Py_False},
+            {PyUnicode_InternFromString("stream"), Py_None},
+            {PyUnicode_InternFromString("new_out"), Py_False},
+        }};
     return all;
 }
 
@@ -42,9 +43,12 @@ CallArguments::CallArguments(PyObject* const* given, Py_ssize_t count, PyObject*
     std::copy_n(given, positional, objects_.begin());
     std::ranges::transform(known, objects_.begin() + positional, &Named::otherwise);
     const Py_ssize_t more = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+    auto found = known.begin();
     for (Py_ssize_t i = 0; i < more; ++i) {
         PyObject* const name = PyTuple_GET_ITEM(names, i);
-        auto found = std::ranges::find(known, name, &Named::name);
+        // Mostly they come in this order.
+        found = std::find_if(found, known.end(),
+                             [name](const Named& argument) { return argument.name == name; });
         if (found == known.end()) {
             found = std::ranges::find_if(known, [name](const Named& argument) {
                 return PyUnicode_Compare(argument.name, name) == 0;

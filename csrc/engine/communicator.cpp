@@ -215,7 +215,8 @@ std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr
     }
     std::shared_ptr<const PreparedCall> prepared = prepare(request, call);
     std::unique_ptr<GpuRun> gpu;
-    if (call.gpu) gpu = prepare_gpu(*call.gpu, {prepared->if_private, prepared->if_registered}, lock);
+    if (call.gpu)
+        gpu = prepare_gpu(*call.gpu, {prepared->if_private, prepared->if_registered}, lock);
     wait_until(lock, &Communicator::next_tag_is_free);
     require_usable();
     return enter(std::move(prepared), call.input, call.output, std::move(gpu),
@@ -237,17 +238,16 @@ std::shared_ptr<Execution> Communicator::enter(std::shared_ptr<const PreparedCal
     };
     const SharedNode::Place input_place = place(input, call->input_bytes);
     const SharedNode::Place output_place = place(output, call->output_bytes);
-    return launch(label, {input, output, call->dtype, call->op}, tag_of(sequence), std::move(gpu),
-                  std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
-                      if (!enters) {
-                          return execution->begin(call->if_private, means(),
-                                                  Execution::Entry::none);
-                      }
-                      const SharedNode::Post post = numbered(call->post, sequence);
-                      entries_.push_back(
-                          {execution, std::move(call), post, input_place, output_place});
-                      if (entries_.size() == 1) advance_entries();
-                  });
+    return launch(
+        label, {input, output, call->dtype, call->op}, tag_of(sequence), std::move(gpu),
+        std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
+            if (!enters) {
+                return execution->begin(call->if_private, means(), Execution::Entry::none);
+            }
+            const SharedNode::Post post = numbered(call->post, sequence);
+            entries_.push_back({execution, std::move(call), post, input_place, output_place});
+            if (entries_.size() == 1) advance_entries();
+        });
 }
 
 Reach Communicator::reach() const {

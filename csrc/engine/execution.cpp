@@ -77,20 +77,24 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
 void Execution::look_around() {
     SharedNode& node = means_.neighbours->node();
     GpuNode* const gpus = on_gpu_ ? gpu_->side().node() : nullptr;
-    const auto stage = [&](int local) {
-        return gpus != nullptr ? gpus->stage(local, plan_->meets_first())
-                               : node.stage(local, plan_->meets_first());
-    };
+    const bool meets_first = plan_->meets_first();
+    const std::vector<int>& ranks = means_.neighbours->ranks();
+    const std::size_t needed = buffer_count * (1 + static_cast<std::size_t>(plan_->size()));
+    if (memory_.size() < needed) memory_.resize(needed);
+    for (int local = 0; local < node.size(); ++local) {
+        const int rank = ranks[static_cast<std::size_t>(local)];
+        memory_[Plan::base(Buffer::stage, rank)] =
+            gpus != nullptr ? gpus->stage(local, meets_first) : node.stage(local, meets_first);
+    }
+    const int own = ranks[static_cast<std::size_t>(node.rank())];
+    memory_[Plan::base(Buffer::stage)] = memory_[Plan::base(Buffer::stage, own)];
+    if (!plan_->touches_arrays_of_peers()) return;
     const auto attach = [&](int local, const SharedNode::Place& place) {
         return gpus != nullptr ? gpus->attach(local, place) : node.attach(local, place);
     };
-    const std::size_t places = buffer_count * (1 + static_cast<std::size_t>(plan_->size()));
-    if (memory_.size() < places) memory_.resize(places);
-    memory_[Plan::base(Buffer::stage)] = stage(node.rank());
     for (int local = 0; local < node.size(); ++local) {
-        const int rank = means_.neighbours->ranks()[static_cast<std::size_t>(local)];
-        memory_[Plan::base(Buffer::stage, rank)] = stage(local);
-        if (local == node.rank() || !plan_->touches_arrays_of_peers()) continue;
+        if (local == node.rank()) continue;
+        const int rank = ranks[static_cast<std::size_t>(local)];
         const SharedNode::Places places = node.places(local);
         memory_[Plan::base(Buffer::input, rank)] = attach(local, places.input);
         memory_[Plan::base(Buffer::output, rank)] = attach(local, places.output);

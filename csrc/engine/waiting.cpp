@@ -85,8 +85,7 @@ void Communicator::wait(Execution& execution, std::optional<std::chrono::nanosec
     execution.release();
 }
 
-void Communicator::see_through(Execution& execution, Lock& lock, Garbage& garbage,
-                               Caller& caller) {
+void Communicator::see_through(Execution& execution, Lock& lock, Garbage& garbage, Caller& caller) {
     if (execution.done()) return;
     Patience patience(options_.oversubscribed, execution.operand_bytes(), long_waits_, &caller);
     const Attendance attendance(attending_);

@@ -16,6 +16,7 @@ LEFT_OUT = {
     "test_array_kinds.py": "libraries for arrays on the host; for those on GPUs see gpu_ranks",
     "test_bad_calls.py": "refused before it matters where arrays lie; see gpu_ranks for GPUs",
     "test_barrier.py": "no arrays",
+    "test_repeated_calls.py": "calls on GPUs are not remembered",
     "test_nodes.py": "counts the bytes of the host's messages",
     "test_rank_and_size_are_those_of_mpi": "no arrays",
     "test_topology": "no arrays",

@@ -1,0 +1,110 @@
+"""Calls that are made again and again: what is remembered of one never decides another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pycoll
+
+
+def own(comm: pycoll.Communicator, count: int, dtype: str = "float32") -> np.ndarray:
+    return np.full(count, comm.rank + 1, dtype)
+
+
+def total(comm: pycoll.Communicator) -> int:
+    return comm.size * (comm.size + 1) // 2
+
+
+def test_the_same_call_on_other_arrays(comm: pycoll.Communicator) -> None:
+    for _ in range(3):
+        for count in (1, 5, 7, 5):
+            for dtype in ("float32", "float64", "int32"):
+                array = own(comm, count, dtype)
+                assert comm.all_reduce(array) is array
+                assert (array == total(comm)).all()
+                assert array.dtype == dtype
+
+
+def test_more_calls_than_are_remembered(comm: pycoll.Communicator) -> None:
+    for _ in range(2):
+        for count in range(1, 200):
+            assert (comm.all_reduce(own(comm, count)) == total(comm)).all()
+
+
+def test_other_operations_roots_and_outputs(comm: pycoll.Communicator) -> None:
+    for _ in range(3):
+        assert (comm.all_reduce(own(comm, 4), op="max") == comm.size).all()
+        assert (comm.all_reduce(own(comm, 4), op="".join(["m", "in"])) == 1).all()
+        array, out = own(comm, 4), np.zeros(4, np.float32)
+        assert comm.all_reduce(array, out) is out
+        assert (out == total(comm)).all()
+        assert (array == comm.rank + 1).all()
+        for root in range(comm.size):
+            found = comm.broadcast(own(comm, 4), root=np.int64(root))
+            assert (found == root + 1).all()
+            reduced = comm.reduce(own(comm, 4), root=root)
+            if comm.rank == root:
+                assert (reduced == total(comm)).all()
+            else:
+                assert reduced is None
+
+
+def test_in_place_and_not(comm: pycoll.Communicator) -> None:
+    """The same counts, with the input in the output, and elsewhere."""
+    for _ in range(3):
+        out = np.zeros(3 * comm.size, np.float32)
+        mine = out[3 * comm.rank : 3 * comm.rank + 3]
+        mine[:] = comm.rank
+        for array in (mine, np.full(3, comm.rank, np.float32)):
+            comm.all_gather(array, out)
+            assert (out == np.repeat(np.arange(comm.size), 3)).all()
+
+
+def test_what_is_wrong_is_refused_each_time(comm: pycoll.Communicator) -> None:
+    """Whatever was right before; and what is right goes on."""
+    memory = np.zeros(12, np.float32)
+    fixed = np.ones(8, np.float32)
+    fixed.flags.writeable = False
+    for _ in range(3):
+        memory[:] = comm.rank + 1
+        comm.all_reduce(memory[:8], np.zeros(8, np.float32))
+        with pytest.raises(ValueError, match="overlaps"):
+            comm.all_reduce(memory[:8], memory[4:])
+        with pytest.raises(ValueError, match="read-only"):
+            comm.all_reduce(fixed)
+        with pytest.raises(ValueError, match="contiguous"):
+            comm.all_reduce(np.ones(16, np.float32)[::2])
+        with pytest.raises(TypeError, match="dtype"):
+            comm.all_reduce(np.ones(8, np.float32), np.ones(8, np.float64))
+        with pytest.raises(TypeError, match="'stream' is for arrays on a GPU"):
+            comm.all_reduce(memory, stream=1)
+        comm.all_reduce(memory)
+        assert (memory == total(comm)).all()
+
+
+def test_other_kinds_of_arrays(comm: pycoll.Communicator) -> None:
+    class Special(np.ndarray):
+        pass
+
+    for _ in range(2):
+        for kind in (np.ndarray, Special):
+            array = own(comm, 6).view(kind)
+            assert comm.all_reduce(array) is array
+            assert (array == total(comm)).all()
+        text = bytearray(own(comm, 6, "uint8").tobytes())
+        comm.all_reduce(memoryview(text))
+        assert set(text) == {total(comm)}
+        assert (comm.all_reduce(own(comm, 6).reshape(2, 3)) == total(comm)).all()
+
+
+def test_communicators_remember_for_themselves(comm: pycoll.Communicator) -> None:
+    with comm.dup() as other:
+        for _ in range(2):
+            for one in (comm, other):
+                assert (one.all_reduce(own(comm, 9)) == total(comm)).all()
+                one.barrier()
+    with pytest.raises(pycoll.CollectiveError, match="all_reduce: this communicator is closed"):
+        other.all_reduce(own(comm, 9))
+    with pytest.raises(pycoll.CollectiveError, match="barrier: this communicator is closed"):
+        other.barrier()
