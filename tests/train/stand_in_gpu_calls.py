@@ -35,18 +35,30 @@ class GpuWork:
 def device_arrays_accepted() -> Iterator[None]:
     """Let communicators take such arrays, and make them for ``device="cuda"``."""
     patched = {
-        name: getattr(pycoll.Communicator, name)
-        for name in ("_call", "send", "recv", "empty", "zeros")
+        name: getattr(pycoll.Communicator, name) for name in ("send", "recv", "empty", "zeros")
     }
     try:
         for name in ("empty", "zeros"):
             setattr(pycoll.Communicator, name, _making(patched[name]))
-        for name in ("_call", "send", "recv"):
+        for name in ("send", "recv"):
             setattr(pycoll.Communicator, name, _calling(patched[name]))
+        pycoll.Communicator._call = _Collectives()  # type: ignore[assignment]
         yield
     finally:
+        del pycoll.Communicator._call
         for name, function in patched.items():
             setattr(pycoll.Communicator, name, function)
+
+
+class _Collectives:
+    """The attribute of the same name, which each communicator has of its own."""
+
+    def __get__(self, comm: Any, owner: type) -> Callable[..., Any]:
+        call = _calling(lambda _, *arguments, **options: vars(comm)["_call"](*arguments, **options))
+        return lambda *arguments, **options: call(comm, *arguments, **options)
+
+    def __set__(self, comm: Any, call: Callable[..., Any]) -> None:
+        vars(comm)["_call"] = call
 
 
 def _making(make: Callable[..., np.ndarray]) -> Callable[..., Any]:
