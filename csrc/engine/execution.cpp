@@ -315,13 +315,29 @@ void Execution::run_ready() {
     if (remaining_ == 0) end();
 }
 
+/// Sends the signal, and those that follow it where all neighbours get one. Returns how many.
+std::uint32_t Execution::signal_together(const Plan::PlanStep& step) {
+    SharedNode& node = means_.neighbours->node();
+    const auto peers = static_cast<std::uint32_t>(node.size() - 1);
+    if (step.together < peers) {
+        run_local(step);
+        return 1;
+    }
+    node.signal_all();
+    return peers;
+}
+
 void Execution::run_sequence() {
     const std::vector<Plan::PlanStep>& steps = plan_->steps();
     const bool is_one_sided = plan_->is_one_sided();
     for (; next_ < steps.size(); ++next_) {
         const Plan::PlanStep& step = steps[next_];
+        if (step.kind == StepKind::signal) {
+            next_ += signal_together(step) - 1;
+            continue;
+        }
         // Peers go on while this rank works or waits.
-        if (step.kind != StepKind::signal && is_one_sided) means_.neighbours->node().flush();
+        if (is_one_sided) means_.neighbours->node().flush();
         if (step.kind != StepKind::wait) {
             run_local(step);
             continue;

@@ -185,6 +185,7 @@ private:
     void run_ready();
     /// Of a plan that is a sequence: runs the next steps, up to one that has to wait.
     void run_sequence();
+    std::uint32_t signal_together(const Plan::PlanStep& step);
     void end();
     void finish();
 

@@ -1,9 +1,25 @@
 #include "engine/plan.hpp"
 
+#include <algorithm>
 #include <map>
+#include <set>
+#include <span>
 #include <utility>
 
 namespace pycoll {
+
+namespace {
+
+/// Signals to different peers with which these steps begin.
+std::uint32_t signals_together(std::span<const Step> steps) {
+    std::set<int> peers;
+    for (const Step& step : steps) {
+        if (step.kind != StepKind::signal || !peers.insert(step.peer).second) break;
+    }
+    return static_cast<std::uint32_t>(peers.size());
+}
+
+}  // namespace
 
 Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window)
     : element_size_(element_size),
@@ -20,6 +36,8 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
     std::map<std::pair<bool, int>, std::vector<std::uint32_t>> channels;
     std::vector<std::vector<std::uint32_t>> successors(schedule.steps.size());
 
+    const std::span<const Step> steps = schedule.steps;
+    std::uint32_t together_end = 0;
     for (std::uint32_t i = 0; i < schedule.steps.size(); ++i) {
         const Step& step = schedule.steps[i];
         is_one_sided_ |= pycoll::is_one_sided(step);
@@ -30,6 +48,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
             .finish = step.finish,
             .message_first = step.message_first,
             .peer = step.peer,
+            .together = i < together_end ? 0 : signals_together(steps.subspan(i)),
             .channel = 0,
             .count = step.kind == StepKind::send ? step.srcs[0].count : step.dst.count,
             .dst = place(step.dst),
@@ -38,6 +57,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
             .successors = 0,
             .successors_end = 0,
         });
+        together_end = std::max(together_end, i + steps_.back().together);
         pending_.push_back(static_cast<std::uint32_t>(step.after.size()));
         for (const std::uint32_t before : step.after) successors[before].push_back(i);
         if (is_message(step.kind)) {

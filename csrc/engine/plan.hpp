@@ -21,6 +21,8 @@ public:
         bool finish;
         bool message_first;
         int peer;
+        /// Signals to different peers one after the other that begin here; 0 for those within.
+        std::uint32_t together;
         std::uint32_t channel;  // messages only
         std::uint64_t count;    // elements
         Place dst;

@@ -36,7 +36,12 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
       cards_(reinterpret_cast<Card*>(memory_.get() + NodeSignals::bytes(size()))),
       stages_(memory_.get() + bytes(size()) - processes_.size() * rank_bytes),
       taken_(processes_.size()),
-      attached_(processes_.size()) {}
+      seen_(processes_.size()),
+      attached_(processes_.size()) {
+    for (int peer = 0; peer < size(); ++peer) {
+        if (peer != rank_) peers_.push_back(peer);
+    }
+}
 
 void SharedNode::enter(const Post& what, const Place& input, const Place& output) {
     ++calls_;

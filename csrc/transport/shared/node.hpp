@@ -48,13 +48,22 @@ public:
         signals_.signal(peer);
         signalled_.push_back(peer);
     }
+    /// The same to all peers.
+    void signal_all() {
+        signals_.signal_all();
+        signalled_ = peers_;
+    }
     void flush() {
         if (signalled_.empty()) return;
         if (signals_.must_wake(signalled_)) signals_.wake();
         signalled_.clear();
     }
-    [[nodiscard]] bool has_signal(int peer) const {
-        return signals_.signals_from(peer) > taken_[at(peer)];
+    [[nodiscard]] bool has_signal(int peer) {
+        // Few are to one peer alone, and those that have been seen need no other look.
+        const std::uint64_t to_all = signals_.signals_to_all(peer);
+        if (to_all + seen_[at(peer)] > taken_[at(peer)]) return true;
+        seen_[at(peer)] = signals_.signals_to_one(peer);
+        return to_all + seen_[at(peer)] > taken_[at(peer)];
     }
     void take_signal(int peer) { ++taken_[at(peer)]; }
 
@@ -159,6 +168,9 @@ private:
     std::uint64_t calls_ = 0;
     std::uint64_t mark_ = 0;
     std::vector<std::uint64_t> taken_;
+    /// Signals from each peer to this rank alone, as far as looked at.
+    std::vector<std::uint64_t> seen_;
+    std::vector<int> peers_;
     std::vector<std::vector<Attached>> attached_;
 };
 

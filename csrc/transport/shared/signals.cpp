@@ -23,14 +23,15 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
 
 std::size_t NodeSignals::bytes(int ranks) {
     const auto count = static_cast<std::size_t>(ranks);
-    return sizeof(Doorbell) + (count + count * count) * sizeof(Line);
+    return sizeof(Doorbell) + count * sizeof(OwnLine) + (count + count * count) * sizeof(Line);
 }
 
 NodeSignals::NodeSignals(std::byte* memory, int rank, int ranks)
     : rank_(rank),
       ranks_(ranks),
       doorbell_(reinterpret_cast<Doorbell*>(memory)),
-      sleepers_(reinterpret_cast<Line*>(memory + sizeof(Doorbell))),
+      own_(reinterpret_cast<OwnLine*>(memory + sizeof(Doorbell))),
+      sleepers_(reinterpret_cast<Line*>(own_ + ranks)),
       lines_(sleepers_ + ranks) {}
 
 bool NodeSignals::must_wake(std::span<const int> peers) const {
@@ -58,6 +59,7 @@ std::uint64_t NodeSignals::all_signals_to(int rank) const {
     std::uint64_t sum = 0;
     for (int from = 0; from < ranks_; ++from) {
         sum += line(from, rank).counter.load(std::memory_order_seq_cst);
+        if (from != rank) sum += own(from).to_all.load(std::memory_order_seq_cst);
     }
     return sum;
 }

@@ -9,12 +9,15 @@
 
 namespace pycoll {
 
-/// How the ranks of one node order their accesses to each other's memory: for every ordered pair of
-/// ranks a counter of signals, on a cache line of its own, and a doorbell by which those who sleep
-/// are woken. Lies in memory that all of them see (other processes or other threads); zeros are
-/// a valid start.
+/// How the ranks of one node order their accesses to each other's memory: counters of signals, for
+/// every ordered pair of ranks and from each rank to all others, each on a cache line of its own,
+/// and a doorbell by which those who sleep are woken. Lies in memory that all of them see (other
+/// processes or other threads); zeros are a valid start.
 ///
 /// A signal releases what its sender wrote before; whoever has seen it counted may read that.
+///
+/// A signal to all is one store to one line, which ranks that share a core fetch once for all of
+/// them: on 8 ranks of 2 cores, 8 lines move from core to core in a barrier. Of pairs it were 64.
 class NodeSignals {
 public:
     static constexpr std::size_t cache_line = 64;
@@ -28,30 +31,33 @@ public:
     /// From now on signals say that this rank is in that call, which goes by `mark`.
     void enter(std::uint64_t call, std::uint64_t mark) {
         call_ = call;
-        mark_ = mark;
+        own(rank_).marks[call % 2].store(mark, std::memory_order_relaxed);
     }
     /// The mark of a peer that has sent its first signal of the call that this rank is in.
     [[nodiscard]] std::uint64_t mark_of(int peer) const {
-        return line(peer, rank_).marks[call_ % 2].load(std::memory_order_relaxed);
+        return own(peer).marks[call_ % 2].load(std::memory_order_relaxed);
     }
 
     /// Counts one more signal from this rank to `peer`. By one thread at a time, and must_wake()
     /// is to follow.
-    void signal(int peer) {
-        auto& [counter, marks] = line(rank_, peer);
-        marks[call_ % 2].store(mark_, std::memory_order_relaxed);
-        // Nobody else writes this counter.
-        counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-    }
+    void signal(int peer) { increment(line(rank_, peer).counter); }
+    /// The same to all others.
+    void signal_all() { increment(own(rank_).to_all); }
     /// After signals to some peers: does one of these sleep, and has got all that it sleeps for?
     /// Then wake().
     [[nodiscard]] bool must_wake(std::span<const int> peers) const;
     /// Rings the doorbell. Who sleeps for more goes on sleeping; but mostly, ranks wait for the
     /// same last one, and one system call wakes them all.
     void wake();
-    /// How many signals `peer` has sent to this rank.
+    /// How many signals `peer` has sent to this rank: to it alone, and to all.
     [[nodiscard]] std::uint64_t signals_from(int peer) const {
+        return signals_to_one(peer) + signals_to_all(peer);
+    }
+    [[nodiscard]] std::uint64_t signals_to_one(int peer) const {
         return line(peer, rank_).counter.load(std::memory_order_acquire);
+    }
+    [[nodiscard]] std::uint64_t signals_to_all(int peer) const {
+        return own(peer).to_all.load(std::memory_order_acquire);
     }
 
     /// How many signals this rank has got, from all peers together.
@@ -67,6 +73,10 @@ private:
     using Counter = std::atomic<std::uint64_t>;
     struct alignas(cache_line) Line {
         Counter counter;
+    };
+    /// What a rank tells all others.
+    struct alignas(cache_line) OwnLine {
+        Counter to_all;
         /// By the parity of the call: whoever signals may be one call ahead, no more.
         std::array<Counter, 2> marks;
     };
@@ -83,6 +93,12 @@ private:
                       static_cast<std::size_t>(from)];
     }
 
+    [[nodiscard]] OwnLine& own(int rank) const { return own_[rank]; }
+    /// Nobody else writes this counter.
+    static void increment(Counter& counter) {
+        counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+
     [[nodiscard]] std::uint64_t all_signals_to(int rank) const;
 
     /// The sum of all signals to a rank for which it sleeps; 0 while it is awake.
@@ -91,9 +107,9 @@ private:
     int rank_;
     int ranks_;
     std::uint64_t call_ = 0;
-    std::uint64_t mark_ = 0;
     std::uint32_t seen_rings_ = 0;
     Doorbell* doorbell_;
+    OwnLine* own_;
     Line* sleepers_;
     Line* lines_;
 };
