@@ -28,6 +28,7 @@ std::vector<Algorithm> join() {
              dissemination_algorithms(),
              one_shot_algorithms(),
              staged_algorithms(),
+             staged_ring_algorithms(),
              direct_algorithms(),
              hierarchical_algorithms(),
              hierarchical_blocks_algorithms(),

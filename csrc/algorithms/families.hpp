@@ -25,5 +25,6 @@ std::span<const Algorithm> recursive_halving_algorithms();
 std::span<const Algorithm> ring_algorithms();
 std::span<const Algorithm> scatter_all_gather_algorithms();
 std::span<const Algorithm> staged_algorithms();
+std::span<const Algorithm> staged_ring_algorithms();
 
 }  // namespace pycoll

@@ -18,6 +18,9 @@ namespace {
 /// transport there is; above, no cache holds a chunk.
 constexpr std::array<std::uint64_t, 3> chunk_sizes = {1 << 20, 256 << 10, 64 << 10};
 
+/// The one in which a stage holds one part of a turn, not everybody's.
+constexpr std::string_view staged_ring = "staged_ring";
+
 /// Walking through more ranks than this takes longer than the calls it is to speed up.
 constexpr int most_ranks_priced = 64;
 
@@ -73,13 +76,14 @@ Choice unpriced(const Algorithm& algorithm, std::uint64_t bytes, std::size_t ele
 }
 
 /// The longest chunk with which a staged algorithm's two halves fit into a stage.
-std::uint64_t most_staged(const Request& request) {
+std::uint64_t most_staged(const Algorithm& algorithm, const Request& request) {
     // A phase that puts a part for every rank of the node, and one that puts its own.
     if (!request.nodes.empty()) {
         const auto local = static_cast<std::uint64_t>(Nodes(request).most());
         return SharedNode::stage_bytes / (2 * (local + 1));
     }
     const auto ranks = static_cast<std::uint64_t>(request.size);
+    if (algorithm.name == staged_ring) return SharedNode::stage_bytes / 2;
     switch (request.collective) {
         case Collective::all_reduce:
         case Collective::reduce:
@@ -111,7 +115,7 @@ std::uint64_t shared_chunk(const Algorithm& algorithm, const Request& request,
     constexpr std::uint64_t staged_bytes = 128 << 10;
     std::uint64_t bytes = wanted_bytes;
     if (bytes == 0) bytes = algorithm.reach == Reach::arrays ? direct_bytes : staged_bytes;
-    if (algorithm.reach == Reach::stages) bytes = std::min(bytes, most_staged(request));
+    if (algorithm.reach == Reach::stages) bytes = std::min(bytes, most_staged(algorithm, request));
     return std::max<std::uint64_t>(bytes / element_size, 1);
 }
 
