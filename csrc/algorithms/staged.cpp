@@ -94,22 +94,38 @@ Schedule fold_vector(const Request& request, bool takes_result) {
     const VectorRounds vector(request);
     const Rounds& rounds = vector.rounds();
     builder.use_stage(rounds.stage_count());
+    // Its own part a rank has at hand.
     const auto put = [&](std::uint64_t turn) {
-        builder.copy(rounds.staged(turn), rounds.run(Buffer::input, turn));
+        const Slice all = rounds.run(Buffer::input, turn);
+        const Blocks parts = vector.parts(turn);
+        const std::uint64_t begin = parts.offset(request.rank);
+        const std::uint64_t end = begin + parts.count(request.rank);
+        builder.copy(rounds.staged(turn).part(0, begin), all.part(0, begin));
+        builder.copy(rounds.staged(turn).part(end, all.count - end),
+                     all.part(end, all.count - end));
     };
     const auto fold = [&](std::uint64_t turn) {
         const Blocks parts = vector.parts(turn);
-        const Slice part{Buffer::stage, rounds.half(turn) + parts.offset(request.rank),
-                         parts.count(request.rank)};
+        const auto own = [&](const Slice& all) {
+            return all.part(parts.offset(request.rank), parts.count(request.rank));
+        };
         std::vector<Slice> srcs;
-        for (int rank = 0; rank < request.size; ++rank) srcs.push_back(part.of(rank));
-        fold_all(builder, vector.result(turn, request.rank), srcs);
+        for (int rank = 0; rank < request.size; ++rank) {
+            srcs.push_back(rank == request.rank ? own(rounds.run(Buffer::input, turn))
+                                                : own(rounds.staged(turn)).of(rank));
+        }
+        const Slice result = vector.result(turn, request.rank);
+        if (!takes_result) return fold_all(builder, result, srcs);
+        fold_all(builder, own(rounds.run(Buffer::output, turn)), srcs);
+        if (request.collective == Collective::all_reduce) {
+            builder.copy(result, own(rounds.run(Buffer::output, turn)));
+        }
     };
     const auto take = [&](std::uint64_t turn) {
         if (!takes_result) return;
         const Slice all = rounds.run(Buffer::output, turn);
         const Blocks parts = vector.parts(turn);
-        for (int k = 0; k < request.size; ++k) {
+        for (int k = 1; k < request.size; ++k) {
             const int rank = (request.rank + k) % request.size;
             builder.copy(all.part(parts.offset(rank), parts.count(rank)),
                          vector.result(turn, rank));

@@ -12,6 +12,7 @@
 // Shared Memory, SC18.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "algorithms/families.hpp"
 #include "algorithms/shared_fold.hpp"
@@ -28,14 +29,14 @@ public:
         const auto size = static_cast<std::uint64_t>(request.size);
         const std::uint64_t whole = (request.count + size - 1) / size;
         const std::uint64_t longest = request.chunk == 0 ? whole : std::min(request.chunk, whole);
-        return {Blocks::uniform(request.count, 1), longest, longest * size, request.size};
+        return {Blocks::split(request.count, 1), true, longest, longest * size, request.size};
     }
     /// Of a block for each rank: a turn is a run of each.
     static Turns of_blocks(const Request& request) {
         const Blocks blocks = request.blocks();
         const std::uint64_t whole = blocks.largest();
         const std::uint64_t longest = request.chunk == 0 ? whole : std::min(request.chunk, whole);
-        return {blocks, longest, longest, request.size};
+        return {blocks, false, longest, longest, request.size};
     }
 
     [[nodiscard]] std::uint64_t count() const {
@@ -45,14 +46,13 @@ public:
     [[nodiscard]] std::uint64_t longest() const { return longest_; }
     /// A rank's part, in the buffer that holds everything.
     [[nodiscard]] Slice part(Buffer buffer, std::uint64_t turn, int rank) const {
-        const bool is_vector = blocks_.size() != size_ || size_ == 1;
-        if (!is_vector) {
-            const Slice run = own_part(buffer, turn, rank);
-            return {buffer, blocks_.offset(rank) + run.offset, run.count};
+        if (splits_) {
+            const std::uint64_t begin = turn * step_;
+            const Blocks parts = Blocks::split(std::min(step_, blocks_.total() - begin), size_);
+            return {buffer, begin + parts.offset(rank), parts.count(rank)};
         }
-        const std::uint64_t begin = turn * step_;
-        const Blocks parts = Blocks::split(std::min(step_, blocks_.total() - begin), size_);
-        return {buffer, begin + parts.offset(rank), parts.count(rank)};
+        const Slice run = own_part(buffer, turn, rank);
+        return {buffer, blocks_.offset(rank) + run.offset, run.count};
     }
     /// The same in a buffer that holds the rank's block only.
     [[nodiscard]] Slice own_part(Buffer buffer, std::uint64_t turn, int rank) const {
@@ -61,11 +61,18 @@ public:
     }
 
 private:
-    Turns(Blocks blocks, std::uint64_t longest, std::uint64_t step, int size)
-        : blocks_(std::move(blocks)), longest_(longest), step_(step), size_(size) {}
+    Turns(Blocks blocks, bool splits, std::uint64_t longest, std::uint64_t step, int size)
+        : blocks_(std::move(blocks)),
+          splits_(splits),
+          longest_(longest),
+          step_(step),
+          size_(size) {}
 
+    /// A block for each rank, or one for all, of which each turn's run is split.
     Blocks blocks_;
+    bool splits_;
     std::uint64_t longest_;
+    /// Elements of each block in a turn.
     std::uint64_t step_;
     int size_;
 };
@@ -209,12 +216,12 @@ constexpr Algorithm entry(Collective collective, std::string_view cost, bool tak
 }
 
 constexpr std::array<Algorithm, 3> table = {{
-    entry(Collective::all_reduce,
-          "(2 + (p-1) rounds) sigma + (p+1)/p N copied + (p-1)/p N gamma", false, all_reduce),
+    entry(Collective::all_reduce, "(2 + (p-1) rounds) sigma + (p+1)/p N copied + (p-1)/p N gamma",
+          false, all_reduce),
     entry(Collective::reduce, "(2 + (p-1) rounds) sigma + N copied + (p-1)/p N gamma", false,
           reduce),
-    entry(Collective::reduce_scatter,
-          "(1 + (p-1) rounds) sigma + N/p copied + (p-1)/p N gamma", true, reduce_scatter),
+    entry(Collective::reduce_scatter, "(1 + (p-1) rounds) sigma + N/p copied + (p-1)/p N gamma",
+          true, reduce_scatter),
 }};
 
 }  // namespace

@@ -143,10 +143,34 @@ Candidate with_best_turns(const Algorithm& algorithm, const Request& shared,
     return best;
 }
 
+/// The best chunk, in bytes, of whole vectors in the stages of a host, for which the caches count
+/// more than what the model knows; 0 for others.
+std::uint64_t staged_on_host(const Algorithm& algorithm, const Request& shared) {
+    // All-reduce of 2 MiB in parts of 64, 128, 256 and 512 KiB, µs: 2 ranks 71, 69, 69, 71; 4 ranks
+    // that share 2 cores 254, 230, 214, 196; 8 ranks 1275, 1128, 804, 825.
+    constexpr std::uint64_t part_of_ring = 256 << 10;
+    // What a rank puts and takes in a turn. Parts of 32, 64 and 128 KiB: 4 ranks 242, 205, 194
+    // (2 MiB) and 3084, 2896, 2996 (16 MiB); 8 ranks 734, 780, 887 and 8002, 8279, 8721.
+    constexpr std::uint64_t turn = 256 << 10;
+    constexpr std::uint64_t least_part = 16 << 10;
+    if (algorithm.name == staged_ring) return part_of_ring;
+    if (algorithm.name != "staged") return 0;
+    if (shared.collective == Collective::all_reduce && shared.size == 2) return turn;
+    const bool is_folded =
+        shared.collective == Collective::all_reduce || shared.collective == Collective::reduce;
+    if (!is_folded) return 0;
+    return std::max(turn / static_cast<std::uint64_t>(shared.size), least_part);
+}
+
 /// The algorithm with its best chunk.
 Candidate with_best_chunk(const Algorithm& algorithm, const Request& shared,
                           std::size_t element_size, const CostModel& model) {
     Candidate best{.choice = {&algorithm, 0}, .seconds = 0};
+    if (const std::uint64_t bytes = staged_on_host(algorithm, shared); bytes > 0 && !model.launch) {
+        best.choice.chunk = shared_chunk(algorithm, shared, element_size, bytes, model);
+        best.seconds = seconds(best.choice, shared, element_size, model);
+        return best;
+    }
     if (algorithm.pipelined && algorithm.reach == Reach::stages) {
         return with_best_turns(algorithm, shared, element_size, model);
     }
@@ -279,6 +303,24 @@ bool is_long_for_slots(const Algorithm& algorithm, const Request& shared, std::s
            shared.count * element_size > longest;
 }
 
+/// Does the model take a staged algorithm for the faster of the two there are, in which the other
+/// one certainly is? It does not see the caches. All-reduce in turns of one copy of each rank's
+/// vector, and in a ring with one partial sum of all, µs: on 8 ranks that share 2 cores 887 and 587
+/// of 2 MiB, 8002 and 8852 of 16 MiB (with 32 MiB of third-level cache); on 2 ranks 5.7 and 4.9 of
+/// 128 KiB, 79 and 66 of 2 MiB, 1861 and 2133 of 32 MiB.
+bool is_misjudged(const Algorithm& algorithm, const Request& shared, std::size_t element_size,
+                  const CostModel& model) {
+    constexpr std::uint64_t most_cached = 32 << 20;
+    constexpr std::uint64_t least_between_two = 32 << 10;
+    const auto ranks = static_cast<std::uint64_t>(shared.size);
+    const bool scatters = shared.collective == Collective::reduce_scatter;
+    const std::uint64_t bytes = shared.count * element_size * (scatters ? ranks : 1);
+    if (model.launch > 0) return false;
+    if (algorithm.name == staged_ring) return bytes * ranks >= most_cached;
+    return algorithm.name == "staged" && algorithm.collective == Collective::all_reduce &&
+           ranks == 2 && bytes > least_between_two && bytes * ranks < most_cached;
+}
+
 /// Where ranks see each other's stages only, what needs their arrays goes through the stages.
 const Algorithm& find_within(Reach reach, Collective collective, std::string_view name) {
     const Algorithm& algorithm = find_algorithm(collective, name);
@@ -332,7 +374,10 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     std::vector<Candidate> all;
     for (const Algorithm& algorithm : algorithms()) {
         if (!is_able(algorithm, request, element_size, reach)) continue;
-        if (is_long_for_slots(algorithm, shared, element_size, model)) continue;
+        if (is_long_for_slots(algorithm, shared, element_size, model) ||
+            is_misjudged(algorithm, shared, element_size, model)) {
+            continue;
+        }
         all.push_back(with_best_chunk(algorithm, shared, element_size, model));
         // Ranks that share memory meet before they send messages, to see that they make the same
         // call.

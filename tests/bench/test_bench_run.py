@@ -77,7 +77,7 @@ def test_registered_arrays_are_marked(mpirun: Mpirun) -> None:
     arguments = ("all_reduce", "-b", "4M", "-e", "4M", "--in-place", "--memory", "both")
     lines = bench(mpirun, 2, *arguments).splitlines()
     plain, registered = (line.split(None, 9)[-1] for line in lines if line[0] != "#")
-    assert plain.startswith("staged/")
+    assert plain.startswith("staged_ring/")
     assert plain.endswith("(auto)")
     assert registered.startswith("direct/")
     assert registered.endswith("(auto, registered)")

@@ -182,6 +182,7 @@ const Test by_reach(
         check_equal(chosen(8, Reach::messages), "recursive_doubling");
         check_equal(chosen(8, Reach::stages), "one_shot");
         check_equal(chosen(8, Reach::arrays), "one_shot");
+        check_equal(chosen(1 << 20, Reach::stages), "staged_ring");
         check_equal(chosen(long_call, Reach::stages), "staged");
         check_equal(chosen(long_call, Reach::arrays), "direct");
     });
@@ -220,6 +221,21 @@ const Test no_long_slots("choose: what outgrows its slots in the cache goes in t
                         model, reach)) {
             check(candidate.choice.algorithm->name != "one_shot", "64 KiB in slots");
         }
+    }
+});
+
+const Test in_caches("choose: partial sums go round while the caches hold everybody's vectors", [] {
+    const auto chosen = [&](std::uint64_t bytes, int size, Collective collective) {
+        return choose({.collective = collective, .size = size, .count = bytes / 4}, 4, model,
+                      "auto", 0, Reach::stages)
+            .algorithm->name;
+    };
+    check_equal(chosen(2 << 20, 8, Collective::reduce), "staged_ring");
+    check_equal(chosen(2 << 20, 8, Collective::all_reduce), "staged_ring");
+    check_equal(chosen(16 << 20, 8, Collective::all_reduce), "staged");
+    check_equal(chosen(32 << 20, 2, Collective::all_reduce), "staged");
+    for (const std::uint64_t bytes : {64 << 10, 2 << 20}) {
+        check_equal(chosen(bytes, 2, Collective::all_reduce), "staged_ring");
     }
 });
 

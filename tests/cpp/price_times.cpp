@@ -226,11 +226,17 @@ const Test signals("each round of signals costs one, and so does meeting first",
         } else {
             // The ranks meet, put, meet, fold, meet, take.
             two_turns.chunk = static_cast<std::uint64_t>(12 / size);
-            const double work = 0.48 + others * 24 / size * 1e-4;
+            // Its own part is copied once, as a result; the others are put and taken.
+            const double work = 0.24 * (2 - 1.0 / size) + others * 24 / size * 1e-4;
             check_cost(Collective::all_reduce, "staged", short_call, 3 + work);
             const bool are_two = two_turns.chunk * static_cast<std::uint64_t>(size) == 12;
             if (are_two) check_cost(Collective::all_reduce, "staged", two_turns, 4 + work);
         }
+        // The ranks meet, hand on what each adds to, meet, take.
+        check_cost(Collective::all_reduce, "staged_ring", short_call,
+                   1 + size + 0.24 * (1 + 1.0 / size) + others * 24 / size * 1e-4);
+        check_cost(Collective::reduce_scatter, "staged_ring", short_call,
+                   size + 0.24 + others * 24e-4);
         Request none = short_call;
         none.count = 0;
         check_cost(Collective::all_reduce, "direct", none, 2);
