@@ -200,7 +200,7 @@ def test_wishes_are_passed_over_where_they_cannot_serve() -> None:
     assert chosen(1, "direct", "arrays") == "direct"
     assert chosen(1, "direct", "stages") == "staged"
     assert chosen(1, "one_shot", "messages") == "recursive_doubling"
-    assert chosen(1 << 20, "one_shot", "stages") == "staged"
+    assert chosen(1 << 20, "one_shot", "stages") == "staged_ring"
     # An algorithm that a call names is not a wish.
     request = _core.Request("all_reduce", rank=0, size=4, count=1)
     assert _core.choose(request, 4, default_model(), "binomial", wish="ring")[0] == "binomial"

@@ -2,8 +2,8 @@
 // cache-sized piece at a time. While the ranks take one piece out, the next is put in: a stage has
 // two halves, and one round of signals separates the turns.
 //
-// Cost: all_reduce 2 N copied and (p-1)/p N folded per rank, in rounds of p chunks; a round costs
-// one sigma.
+// Cost: all_reduce (2p-1)/p N copied and (p-1)/p N folded per rank, in rounds of p chunks; a round
+// costs one sigma.
 // Source: double-buffered shared stages as in Graham and Shipman 2008, MPI Support for Multi-core
 // Architectures, EuroPVM/MPI; Jain, Kaleem, Balmana, Langer, Durnov, Sannikov and
 // Garzaran 2018, Framework for Scalable Intra-Node Collective Operations using Shared Memory, SC18.
@@ -340,7 +340,7 @@ constexpr Algorithm entry(Collective collective, std::string_view cost, bool tak
 }
 
 constexpr std::array<Algorithm, 8> table = {{
-    entry(Collective::all_reduce, "(2 + rounds) sigma + 2 N copied + (p-1)/p N gamma", false,
+    entry(Collective::all_reduce, "(2 + rounds) sigma + (2p-1)/p N copied + (p-1)/p N gamma", false,
           all_reduce),
     entry(Collective::reduce, "(2 + rounds) sigma + N copied + (p-1)/p N gamma", false, reduce),
     entry(Collective::broadcast, "(1 + rounds) sigma + N copied twice", false, broadcast),

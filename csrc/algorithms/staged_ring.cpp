@@ -1,15 +1,15 @@
 // Staged ring: a reduction of arrays that only their owner sees, with one partial sum of each
 // element in shared memory instead of a copy of everybody's. The parts of a turn go round: a rank
 // puts one, adds to the next one what it has of it, and so on; the last to add to a part has its
-// result. What is in use of the stages is as long as two turns, however many ranks there are, and
-// stays in the caches and in the TLB, where a copy of every rank's turn does not. Results are taken
-// while the next turn is under way: a stage has two halves.
+// result. The stages in use together are as long as two turns, however many ranks there are, so
+// that turns can be long and yet stay in the caches. Results are taken while the next turn is under
+// way: a stage has two halves.
 //
-// Cost: all_reduce 2 N copied and (p-1)/p N folded per rank; a turn of p chunks costs p - 1 sigma.
-// Source: the ring of Patarasu and Yuan 2009, Bandwidth optimal all-reduce algorithms for clusters
-// of workstations, JPDC 69(2), with the shared partial sums of Jain, Kaleem, Balmana, Langer,
-// Durnov, Sannikov and Garzaran 2018, Framework for Scalable Intra-Node Collective Operations using
-// Shared Memory, SC18.
+// Cost: all_reduce (p+1)/p N copied and (p-1)/p N folded per rank; a turn of p chunks costs p - 1
+// sigma. Source: the ring of Patarasu and Yuan 2009, Bandwidth optimal all-reduce algorithms for
+// clusters of workstations, JPDC 69(2), with the shared partial sums of Jain, Kaleem, Balmana,
+// Langer, Durnov, Sannikov and Garzaran 2018, Framework for Scalable Intra-Node Collective
+// Operations using Shared Memory, SC18.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -135,8 +135,6 @@ Schedule fold_vector(const Request& request, bool takes_result) {
         const Slice result = ring.sum(turn, request.rank);
         const Slice own = turns.part(Buffer::output, turn, request.rank);
         ring.finish(turn, takes_result ? own : result);
-        // Twice from one fold would be one pass less, but stores of whole lines by a copy do not
-        // first fetch them from the core that read them last.
         if (takes_result && request.collective == Collective::all_reduce) builder.copy(result, own);
     };
     const auto take = [&](std::uint64_t turn) {

@@ -147,10 +147,11 @@ Candidate with_best_turns(const Algorithm& algorithm, const Request& shared,
 /// more than what the model knows; 0 for others.
 std::uint64_t staged_on_host(const Algorithm& algorithm, const Request& shared) {
     // All-reduce of 2 MiB in parts of 64, 128, 256 and 512 KiB, µs: 2 ranks 71, 69, 69, 71; 4 ranks
-    // that share 2 cores 254, 230, 214, 196; 8 ranks 1275, 1128, 804, 825.
+    // that share 2 cores 250, 219, 202, 197; 8 ranks 1275, 991, 886, 825.
     constexpr std::uint64_t part_of_ring = 256 << 10;
-    // What a rank puts and takes in a turn. Parts of 32, 64 and 128 KiB: 4 ranks 242, 205, 194
-    // (2 MiB) and 3084, 2896, 2996 (16 MiB); 8 ranks 734, 780, 887 and 8002, 8279, 8721.
+    // What a rank puts and takes in a turn. Parts of 32 KiB, of 64, and the longest for which there
+    // is room: 4 ranks 242, 205, 194 (2 MiB) and 3084, 2896, 3167 (16 MiB); 8 ranks 734, 780, 887
+    // and 8002, 8279, 8721.
     constexpr std::uint64_t turn = 256 << 10;
     constexpr std::uint64_t least_part = 16 << 10;
     if (algorithm.name == staged_ring) return part_of_ring;
@@ -305,7 +306,7 @@ bool is_long_for_slots(const Algorithm& algorithm, const Request& shared, std::s
 
 /// Does the model take a staged algorithm for the faster of the two there are, in which the other
 /// one certainly is? It does not see the caches. All-reduce in turns of one copy of each rank's
-/// vector, and in a ring with one partial sum of all, µs: on 8 ranks that share 2 cores 887 and 587
+/// vector, and in a ring with one partial sum of all, µs: on 8 ranks that share 2 cores 734 and 587
 /// of 2 MiB, 8002 and 8852 of 16 MiB (with 32 MiB of third-level cache); on 2 ranks 5.7 and 4.9 of
 /// 128 KiB, 79 and 66 of 2 MiB, 1861 and 2133 of 32 MiB.
 bool is_misjudged(const Algorithm& algorithm, const Request& shared, std::size_t element_size,
