@@ -33,10 +33,12 @@ std::optional<std::vector<std::uint64_t>> counts(py::handle sequence) {
     return py::cast<std::vector<std::uint64_t>>(sequence);
 }
 
-/// Python's thread.
+/// Python's thread, which holds the interpreter lock until it has to let go.
 class PythonCaller final : public Caller {
 public:
-    explicit PythonCaller(const Communicator& communicator) : communicator_(communicator) {}
+    explicit PythonCaller(const Communicator& communicator) : communicator_(communicator) {
+        if (has_other_threads()) let_go();
+    }
 
     void let_go() override {
         if (!unlocked_) unlocked_.emplace(communicator_);
@@ -44,9 +46,20 @@ public:
     void take_back() { unlocked_.reset(); }
 
 private:
+    /// Has the program other threads that run Python code? They may want to at any time.
+    static bool has_other_threads() {
+        PyThreadState* const first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+        return PyThreadState_Next(first) != nullptr;
+    }
+
     const Communicator& communicator_;
     std::optional<Unlocked> unlocked_;
 };
+
+std::shared_ptr<const PreparedCall> prepare(Communicator& communicator, const Call& call) {
+    const Unlocked unlocked(communicator);
+    return communicator.prepare(call);
+}
 
 /// If the call fails when it has begun, its arrays must be kept for ever: `keep` does so.
 template <typename Keep>
@@ -73,8 +86,9 @@ struct CallFunction {
 py::object CallFunction::make(const CallArguments& arguments) {
     const bool async_op = arguments.is_true(Argument::async_op);
     const auto result = py::reinterpret_borrow<py::object>(arguments[Argument::result]);
-    if (!async_op && !communicator->closed()) {
-        if (const auto known = calls.find(arguments)) {
+    const auto plain = async_op ? std::nullopt : RepeatedCalls::arrays_of(arguments);
+    if (plain && !communicator->closed()) {
+        if (const auto known = calls.find(arguments, *plain)) {
             run(*communicator, *known, [&] {
                 Py_INCREF(arguments[Argument::array]);
                 Py_INCREF(arguments[Argument::out]);
@@ -111,10 +125,10 @@ py::object CallFunction::make(const CallArguments& arguments) {
             const Unlocked unlocked(*communicator);
             communicator->run(call, arrays);
         } else {
-            const RepeatedCalls::Known made{communicator->prepare(call), call.input, call.output};
+            const RepeatedCalls::Known made{prepare(*communicator, call), call.input, call.output};
             run(*communicator, made,
                 [&] { static_cast<void>(new std::shared_ptr<Arrays>(arrays)); });
-            calls.remember(arguments, made.call);
+            if (plain) calls.remember(arguments, *plain, made.call);
         }
         return result;
     });

@@ -33,6 +33,14 @@ struct PlainArray {
 /// again: that takes longer than all the rest of a short call. Under the interpreter lock.
 class RepeatedCalls {
 public:
+    /// The arrays of a call. To be taken before it is made: threads may change them meanwhile.
+    struct Arrays {
+        std::optional<PlainArray> input;
+        std::optional<PlainArray> output;
+    };
+    /// Nothing for calls that are not to be remembered.
+    [[nodiscard]] static std::optional<Arrays> arrays_of(const CallArguments& arguments);
+
     /// A call that is known, with its arrays.
     struct Known {
         std::shared_ptr<const PreparedCall> call;
@@ -41,29 +49,23 @@ public:
     };
 
     /// Nothing for a call that is not known.
-    [[nodiscard]] std::optional<Known> find(const CallArguments& arguments) const;
-    /// May forget another one for it. Calls that find() would not find are not remembered.
-    void remember(const CallArguments& arguments, std::shared_ptr<const PreparedCall> call);
+    [[nodiscard]] std::optional<Known> find(const CallArguments& arguments,
+                                            const Arrays& arrays) const;
+    /// May forget another one for it.
+    void remember(const CallArguments& arguments, const Arrays& arrays,
+                  std::shared_ptr<const PreparedCall> call);
 
 private:
-    /// What is the same object each time; the others must be None.
+    /// What is the same each time: strings and integers. The others must be None.
     static constexpr std::array fixed = {Argument::collective, Argument::op, Argument::root,
                                          Argument::algorithm, Argument::chunk_bytes};
     struct Call {
         std::array<pybind11::object, fixed.size()> objects;
         /// Keeps those that the arrays name.
         std::array<pybind11::object, 2> dtypes;
-        std::optional<PlainArray> input;
-        std::optional<PlainArray> output;
+        Arrays arrays;
         std::shared_ptr<const PreparedCall> prepared;
     };
-    struct Arrays {
-        std::optional<PlainArray> input;
-        std::optional<PlainArray> output;
-    };
-
-    /// Nothing for calls that are not to be remembered.
-    [[nodiscard]] static std::optional<Arrays> arrays_of(const CallArguments& arguments);
     /// Where a call is, if it is known.
     [[nodiscard]] static std::size_t place_of(const CallArguments& arguments, const Arrays& arrays);
 

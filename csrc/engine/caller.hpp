@@ -9,8 +9,9 @@ public:
     Caller(const Caller&) = delete;
     Caller& operator=(const Caller&) = delete;
 
-    /// The wait may take long: lets go of what other threads of the program may want meanwhile. To
-    /// be called any number of times.
+    /// The wait may take long: lets go of what other threads of the program may want meanwhile (of
+    /// Python's lock). To be called any number of times, and before any wait for a lock of the
+    /// engine, whose holder may want it. Never blocks.
     virtual void let_go() {}
 
     /// Set when peers may have heard of the call. If it fails from then on, messages that are under

@@ -94,24 +94,30 @@ void Communicator::run(const Call& call, std::shared_ptr<void> keep_alive) {
 
 void Communicator::run(const std::shared_ptr<const PreparedCall>& call, const void* input,
                        void* output, Caller& caller) {
-    // To move so much takes longer than to let go.
-    constexpr std::uint64_t much = 64 << 10;
-    if (call->input_bytes + call->output_bytes >= much) caller.let_go();
     Garbage garbage;  // outlives the lock
-    Lock lock(mutex_);
+    Lock lock(mutex_, std::try_to_lock);
+    // Whoever has the lock may need what the caller has; so may MPI, for what users have it call.
+    if (!lock.owns_lock() || !is_brief(*call)) caller.let_go();
+    if (!lock.owns_lock()) lock.lock();
     require_usable();
-    if (gets_introduced_ || !next_tag_is_free()) {
-        caller.let_go();
-        wait_until(lock, &Communicator::nobody_gets_introduced);
-        wait_until(lock, &Communicator::next_tag_is_free);
-        require_usable();
-    }
+    wait_until(lock, &Communicator::nobody_gets_introduced);
+    wait_until(lock, &Communicator::next_tag_is_free);
+    require_usable();
     caller.has_begun = true;
     std::shared_ptr<Execution> execution = enter(call, input, output, nullptr, nullptr);
     see_through(*execution, lock, garbage, caller);
     execution->check();
     // Nobody else refers to it any more, or is about to drop a reference without a look.
     spare_.push_back(std::move(execution));
+}
+
+/// Is all that there is to do little, and has nothing to do with MPI?
+bool Communicator::is_brief(const PreparedCall& call) const {
+    // To move so much takes longer than to let go.
+    constexpr std::uint64_t much = 64 << 10;
+    return call.input_bytes + call.output_bytes < much && call.if_private->is_sequence() &&
+           call.if_registered->is_sequence() && !shows_calls_ && active_.empty() &&
+           !anything_is_watched();
 }
 
 Work Communicator::start(const Call& call, std::shared_ptr<void> keep_alive) {

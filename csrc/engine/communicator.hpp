@@ -78,8 +78,8 @@ public:
     /// std::invalid_argument. Nobody hears of it.
     [[nodiscard]] std::shared_ptr<const PreparedCall> prepare(const Call& call);
     /// Runs a call that was prepared here to its end, with arrays that it fits(), which live until
-    /// then: see Caller for longer. The caller lets go of things when the call moves much or has to
-    /// wait for long.
+    /// then: see Caller for longer. The caller lets go of things at once, unless the call is short,
+    /// sends no messages and is all there is to do; or else when it has to wait for long.
     void run(const std::shared_ptr<const PreparedCall>& call, const void* input, void* output,
              Caller& caller);
 
@@ -125,7 +125,8 @@ private:
     using Lock = std::unique_lock<std::mutex>;
     using Condition = bool (Communicator::*)() const;
     using Executions = std::deque<std::shared_ptr<Execution>>;
-    /// What the lock must not be held for: dropping the last references to executions.
+    /// What the lock must not be held for: dropping the last references to executions that keep
+    /// arrays.
     using Garbage = std::vector<std::shared_ptr<Execution>>;
 
     [[nodiscard]] std::shared_ptr<Execution> begin(const Call& call,
@@ -214,8 +215,6 @@ private:
 
     // Waiting, without the lock.
     void wait(Execution& execution, std::optional<std::chrono::nanoseconds> timeout);
-    /// Until it is done, with the lock but for the time between looks.
-    void see_through(Execution& execution, Lock& lock, Garbage& garbage, Caller& caller);
     [[nodiscard]] std::vector<std::size_t> wait_some(
         std::span<Execution* const> executions, std::optional<std::chrono::nanoseconds> timeout);
     [[nodiscard]] bool test(Execution& execution);
@@ -231,6 +230,9 @@ private:
     void wait_until(Lock& lock, Condition over);
 
     // With the lock.
+    [[nodiscard]] bool is_brief(const PreparedCall& call) const;
+    /// Until it is done; unlocks between looks. The caller lets go before it waits for the lock.
+    void see_through(Execution& execution, Lock& lock, Garbage& garbage, Caller& caller);
     /// Takes what the transport has completed and gives up on what is past its deadline.
     bool progress(Garbage& garbage);
     void retire(Garbage& garbage);

@@ -102,8 +102,8 @@ private:
         caller_ = nullptr;
     }
 
-    /// A short all-reduce of many ranks takes half of it; threads that want Python's lock are used
-    /// to waiting a hundred times as long.
+    /// How long the caller holds on after the first yield. A short all-reduce of many ranks takes
+    /// half of it.
     static constexpr std::chrono::nanoseconds most_held = std::chrono::microseconds(50);
 
     /// Some 10 us, longer than a short message takes. Not more: the scheduler may have put the peer

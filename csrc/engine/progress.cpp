@@ -37,8 +37,12 @@ public:
         wake_.notify_one();
     }
 
+    [[nodiscard]] bool watches() const {
+        return watched_count_.load(std::memory_order_relaxed) > 0;
+    }
+
     void help() {
-        if (watched_count_.load(std::memory_order_relaxed) > 0) round(Helper::waiting_thread);
+        if (watches()) round(Helper::waiting_thread);
     }
 
     void stop() {
@@ -145,6 +149,8 @@ Progress& progress() {
 }  // namespace
 
 void watch(const std::shared_ptr<Communicator>& communicator) { progress().watch(communicator); }
+
+bool anything_is_watched() { return progress().watches(); }
 
 void help_watched() { progress().help(); }
 

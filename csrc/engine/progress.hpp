@@ -11,6 +11,10 @@ class Communicator;
 /// and sleeps when it is not.
 void watch(const std::shared_ptr<Communicator>& communicator);
 
+/// Is there any communicator that is watched? What is outstanding there may be moved along by all
+/// who wait.
+[[nodiscard]] bool anything_is_watched();
+
 /// Moves all watched communicators along, once. For threads that wait: what they wait for may
 /// depend on a peer that waits for something on another communicator first.
 void help_watched();

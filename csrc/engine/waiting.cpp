@@ -101,7 +101,10 @@ void Communicator::see_through(Execution& execution, Lock& lock, Garbage& garbag
         }
         // Whoever has the lock is moving things along already.
         while (!lock.try_lock()) {
-            if (execution.done()) return lock.lock();
+            if (execution.done()) {
+                caller.let_go();
+                return lock.lock();
+            }
             pause(patience);
         }
     }
@@ -264,6 +267,10 @@ void Communicator::retire(Garbage& garbage) {
     const auto is_done = [](const auto& execution) { return execution->done(); };
     const auto done = std::ranges::count_if(active_, is_done);
     if (done == 0) return;
+    garbage.reserve(garbage.size() + static_cast<std::size_t>(
+                                         std::ranges::count_if(active_, [](const auto& execution) {
+                                             return execution->done() && execution->keeps_arrays();
+                                         })));
     std::erase_if(active_, [&](std::shared_ptr<Execution>& execution) {
         if (!execution->done()) return false;
         if (execution->keeps_arrays()) garbage.push_back(std::move(execution));

@@ -1,5 +1,7 @@
 // Signals between ranks of a node: counted, ordered, and nobody who sleeps for them is forgotten.
 
+#include <unistd.h>
+
 #include <array>
 #include <chrono>
 #include <random>
@@ -9,6 +11,7 @@
 #include "check.hpp"
 #include "engine_ranks.hpp"
 #include "sanitized.hpp"
+#include "transport/shared/node.hpp"
 #include "transport/shared/signals.hpp"
 
 namespace pycoll::test {
@@ -45,9 +48,47 @@ const Test counted("signals: every ordered pair of ranks has a count of its own"
     }
     for (int from = 0; from < 3; ++from) {
         for (int to = 0; to < 3; ++to) {
-            check_equal(group[to].signals_from(from), static_cast<std::uint64_t>(3 * from + to));
+            check_equal(group[to].signals_to_one(from), static_cast<std::uint64_t>(3 * from + to));
         }
     }
+});
+
+const Test both_count("signals: those to all count for each, beside those to it alone", [] {
+    Group group(3);
+    group[1].signal(0);
+    group[1].signal_all();
+    group[1].signal_all();
+    check_equal(group[0].signals_to_one(1) + group[0].signals_to_all(1), std::uint64_t{3});
+    check_equal(group[2].signals_to_one(1) + group[2].signals_to_all(1), std::uint64_t{2});
+    check_equal(group[0].arrived(), std::uint64_t{3});
+    check_equal(group[1].arrived(), std::uint64_t{0}, "a rank's own");
+    group[0].prepare_sleep(group[0].arrived() + 1);
+    group[2].signal_all();
+    check(group[2].must_wake(std::array{0, 1}), "one of them sleeps for it");
+    group[0].sleep(seconds(60));  // over at once
+});
+
+const Test taken_in_any_order("signals: a node takes those to all and to one in any order", [] {
+    const auto memory = node_memory(2);
+    const std::vector<pid_t> processes(2, getpid());
+    SharedNode sender(memory, 0, processes);
+    SharedNode receiver(memory, 1, processes);
+    for (const bool all_first : {true, false, true}) {
+        check(!receiver.has_signal(0), "nothing was sent");
+        for (const bool to_all : {all_first, !all_first}) {
+            if (to_all) {
+                sender.signal_all();
+            } else {
+                sender.signal(1);
+            }
+            sender.flush();
+        }
+        for (int i = 0; i < 2; ++i) {
+            check(receiver.has_signal(0), "one of two");
+            receiver.take_signal(0);
+        }
+    }
+    check(!receiver.has_signal(0), "all were taken");
 });
 
 const Test last_one_wakes("signals: only the last one that a rank sleeps for asks to wake it", [] {
@@ -90,7 +131,8 @@ void meet_often(int size, int rounds) {
         const auto missing = [&] {
             std::uint64_t count = 0;
             for (int peer = 0; peer < size; ++peer) {
-                if (peer != rank && own.signals_from(peer) < meetings) ++count;
+                if (peer != rank && own.signals_to_one(peer) + own.signals_to_all(peer) < meetings)
+                    ++count;
             }
             return count;
         };
@@ -98,7 +140,11 @@ void meet_often(int size, int rounds) {
             ++meetings;
             std::vector<int> peers;
             for (int k = 1; k < size; ++k) peers.push_back((rank + k) % size);
-            for (const int peer : peers) own.signal(peer);
+            if (meetings % 3 == 0) {
+                own.signal_all();
+            } else {
+                for (const int peer : peers) own.signal(peer);
+            }
             if (own.must_wake(peers)) own.wake();
             while (true) {
                 const std::uint64_t arrived = own.arrived();

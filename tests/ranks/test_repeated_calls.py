@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -108,3 +111,18 @@ def test_communicators_remember_for_themselves(comm: pycoll.Communicator) -> Non
         other.all_reduce(own(comm, 9))
     with pytest.raises(pycoll.CollectiveError, match="barrier: this communicator is closed"):
         other.barrier()
+
+
+def test_arrays_that_change_during_a_call(comm: pycoll.Communicator) -> None:
+    """What another thread makes of the array of one call does not decide later calls."""
+    if comm.size == 1:
+        pytest.skip("one rank waits for nobody")
+    array = own(comm, 11)
+    if comm.rank == 0:
+        time.sleep(0.1)
+    else:
+        threading.Timer(0.03, setattr, (array, "dtype", np.dtype("int32"))).start()
+    comm.all_reduce(array)
+    for _ in range(2):
+        assert (comm.all_reduce(own(comm, 11, "int32")) == total(comm)).all()
+        assert (comm.all_reduce(own(comm, 11)) == total(comm)).all()

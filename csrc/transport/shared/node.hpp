@@ -95,7 +95,7 @@ public:
     /// last one may be another on each rank.
     void enter(const Post& what, const Place& input, const Place& output);
     /// Has a peer posted the same as this rank, but for the last word? Only after its first signal.
-    /// Costs nothing: a number made of the post comes with the signal.
+    /// Costs nothing: a number made of the post stands beside the count of signals.
     [[nodiscard]] bool is_same_call(int peer) const { return signals_.mark_of(peer) == mark_; }
     /// What a rank has posted for the call that this rank is in. Only after its first signal.
     [[nodiscard]] Post posted(int peer) const;

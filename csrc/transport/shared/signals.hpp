@@ -28,7 +28,7 @@ public:
     /// `memory` must be aligned to a cache line and outlive this.
     NodeSignals(std::byte* memory, int rank, int ranks);
 
-    /// From now on signals say that this rank is in that call, which goes by `mark`.
+    /// This rank is in that call now, which goes by `mark`: shown to whoever gets a signal of it.
     void enter(std::uint64_t call, std::uint64_t mark) {
         call_ = call;
         own(rank_).marks[call % 2].store(mark, std::memory_order_relaxed);
@@ -49,10 +49,7 @@ public:
     /// Rings the doorbell. Who sleeps for more goes on sleeping; but mostly, ranks wait for the
     /// same last one, and one system call wakes them all.
     void wake();
-    /// How many signals `peer` has sent to this rank: to it alone, and to all.
-    [[nodiscard]] std::uint64_t signals_from(int peer) const {
-        return signals_to_one(peer) + signals_to_all(peer);
-    }
+    /// How many signals `peer` has sent to this rank alone, and how many to all.
     [[nodiscard]] std::uint64_t signals_to_one(int peer) const {
         return line(peer, rank_).counter.load(std::memory_order_acquire);
     }
