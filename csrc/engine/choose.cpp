@@ -167,7 +167,8 @@ std::uint64_t staged_on_host(const Algorithm& algorithm, const Request& shared) 
 Candidate with_best_chunk(const Algorithm& algorithm, const Request& shared,
                           std::size_t element_size, const CostModel& model) {
     Candidate best{.choice = {&algorithm, 0}, .seconds = 0};
-    if (const std::uint64_t bytes = staged_on_host(algorithm, shared); bytes > 0 && model.launch <= 0) {
+    if (const std::uint64_t bytes = staged_on_host(algorithm, shared);
+        bytes > 0 && model.launch <= 0) {
         best.choice.chunk = shared_chunk(algorithm, shared, element_size, bytes, model);
         best.seconds = seconds(best.choice, shared, element_size, model);
         return best;
