@@ -48,7 +48,8 @@ def main() -> int:
         sys.stdout = io.StringIO()  # rank 0 shows what happened on all
     # In one folder for temporary files, ranks would clean up after each other.
     with tempfile.TemporaryDirectory() as folder:
-        options = ["-p", "no:cacheprovider", "-x", "-q", f"--basetemp={folder}/pytest"]
+        options = ["-p", "no:cacheprovider", "-x", "-q", "--color=no"]
+        options.append(f"--basetemp={folder}/pytest")
         return int(pytest.main([*options, *sys.argv[1:]], plugins=[SameOutcomeOnAllRanks()]))
 
 
