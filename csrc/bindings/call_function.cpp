@@ -126,8 +126,9 @@ py::object CallFunction::make(const CallArguments& arguments) {
             communicator->run(call, arrays);
         } else {
             const RepeatedCalls::Known made{prepare(*communicator, call), call.input, call.output};
-            run(*communicator, made,
-                [&] { static_cast<void>(new std::shared_ptr<Arrays>(arrays)); });
+            run(*communicator, made, [&] {
+                static_cast<void>(std::make_unique<std::shared_ptr<Arrays>>(arrays).release());
+            });
             if (plain) calls.remember(arguments, *plain, made.call);
         }
         return result;

@@ -221,8 +221,9 @@ std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr
     }
     std::shared_ptr<const PreparedCall> prepared = prepare(request, call);
     std::unique_ptr<GpuRun> gpu;
-    if (call.gpu)
+    if (call.gpu) {
         gpu = prepare_gpu(*call.gpu, {prepared->if_private, prepared->if_registered}, lock);
+    }
     wait_until(lock, &Communicator::next_tag_is_free);
     require_usable();
     return enter(std::move(prepared), call.input, call.output, std::move(gpu),

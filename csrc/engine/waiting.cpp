@@ -264,13 +264,10 @@ bool Communicator::progress(Garbage& garbage) {
 }
 
 void Communicator::retire(Garbage& garbage) {
-    const auto is_done = [](const auto& execution) { return execution->done(); };
-    const auto done = std::ranges::count_if(active_, is_done);
-    if (done == 0) return;
-    garbage.reserve(garbage.size() + static_cast<std::size_t>(
-                                         std::ranges::count_if(active_, [](const auto& execution) {
-                                             return execution->done() && execution->keeps_arrays();
-                                         })));
+    const auto more = std::ranges::count_if(active_, [](const auto& execution) {
+        return execution->done() && execution->keeps_arrays();
+    });
+    garbage.reserve(garbage.size() + static_cast<std::size_t>(more));
     std::erase_if(active_, [&](std::shared_ptr<Execution>& execution) {
         if (!execution->done()) return false;
         if (execution->keeps_arrays()) garbage.push_back(std::move(execution));
