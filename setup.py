@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
@@ -95,7 +96,7 @@ mpi = inspect_mpi()
 core = Pybind11Extension(
     f"pycoll._core.{mpi.family}",
     sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.cpp")),
-    include_dirs=["csrc"],
+    include_dirs=["csrc", numpy.get_include()],
     depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.[hi]*")),
     define_macros=[("PYCOLL_MODULE", mpi.family)],
     # Contraction to fused multiply-adds would make results depend on the processor.

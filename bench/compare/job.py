@@ -21,8 +21,8 @@ class Job:
     ----------
     library : str
         A name in `libraries.NAMES`.
-    registered : bool
-        Whether operands are memory that the library gave (pycoll only), or plain NumPy arrays.
+    memory : str
+        As of `contestants.Contestant`.
     counts : tuple of int
         float32 elements: of the vector, or of each rank's block where there are blocks; 0 for the
         barrier.
@@ -34,7 +34,7 @@ class Job:
     """
 
     library: str
-    registered: bool
+    memory: str
     ranks: int
     collective: str
     counts: tuple[int, ...]

@@ -69,7 +69,7 @@ def run_ranks(
         results, log = folder / "results.json", folder / "log"
         job = Job(
             contestant.library,
-            contestant.registered,
+            contestant.memory,
             ranks,
             collective,
             counts,

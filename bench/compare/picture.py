@@ -23,6 +23,7 @@ from .results import Results
 STYLES: dict[str, dict[str, Any]] = {
     "registered": {"color": "#0072B2", "marker": "o", "linewidth": 2.4, "zorder": 4},
     "pycoll": {"color": "#56B4E9", "marker": "s", "linewidth": 2.4, "zorder": 4},
+    "private": {"color": "#56B4E9", "marker": "x", "linestyle": "--", "zorder": 4},
     "openmpi": {"color": "#D55E00", "marker": "D"},
     "mpich": {"color": "#009E73", "marker": "^"},
     "impi": {"color": "#CC79A7", "marker": "v"},

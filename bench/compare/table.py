@@ -83,7 +83,7 @@ def _table(results: Results, collective: str, ranks: int) -> list[str]:
 
 
 def _short(contestant: Contestant) -> str:
-    return "registered" if contestant.registered else contestant.label
+    return contestant.label.removeprefix("pycoll ")
 
 
 def _time(seconds: float | None, best: float | None) -> str:

@@ -46,7 +46,7 @@ def run(job: Job) -> None:
     RuntimeError
         When the ranks do not see each other.
     """
-    library = open_library(job.library, registered=job.registered)
+    library = open_library(job.library, memory=job.memory)
     if library.size != job.ranks:
         raise RuntimeError(
             f"{job.ranks} ranks were started, but {library.version} sees {library.size}: the "

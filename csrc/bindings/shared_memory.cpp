@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bindings/module.hpp"
+#include "bindings/numpy_memory.hpp"
 #include "transport/shared/heap.hpp"
 
 namespace py = pybind11;
@@ -70,6 +71,7 @@ void bind_shared_memory(py::module_& m) {
                                })
         .def("close_name", &Segment::close_name);
     m.def("allocate", &allocate, py::arg("bytes"));
+    m.def("share_numpy_arrays", &share_numpy_arrays);
     m.def(
         "is_registered",
         [](const py::array& array) {

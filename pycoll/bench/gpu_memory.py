@@ -67,8 +67,8 @@ class CupyMemory:
         self.device_name = name.decode() if isinstance(name, bytes) else str(name)
         self._cupy = cupy
 
-    def empty(self, count: int, dtype: np.dtype[Any]) -> Array:
-        """Return an array with one axis."""
+    def private(self, count: int, dtype: np.dtype[Any]) -> Array:
+        """Return an array with one axis that no other rank sees."""
         return self._cupy.empty(count, dtype)
 
     def registered(self, comm: Communicator, count: int, dtype: np.dtype[Any]) -> Array:
@@ -121,8 +121,8 @@ class TorchMemory:
         cuda.set_device(self.number)
         self.device_name = str(cuda.get_device_name(self.number))
 
-    def empty(self, count: int, dtype: np.dtype[Any]) -> Array:
-        """Return a tensor with one axis."""
+    def private(self, count: int, dtype: np.dtype[Any]) -> Array:
+        """Return a tensor with one axis that no other rank sees."""
         kind = getattr(self._torch, dtype.name, None)
         if kind is None:
             raise OptionError(f"PyTorch has no type {dtype.name}; choose another -d (--datatype)")

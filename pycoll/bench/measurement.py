@@ -144,7 +144,7 @@ def measure(
 ) -> list[Measurement]:
     """Measure an operation with every algorithm (and chunk) of the options. Collective."""
     registered = partial(memory.registered, comm)
-    empty = registered if operation.memory == "registered" else memory.empty
+    empty = registered if operation.memory == "registered" else memory.private
     operands = Operands(operation, comm.rank, comm.size, memory, empty)
     choices = _choices(comm, operation, options)
     automatic = _automatic(comm, operation, options) if choices[0] is not None else None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pycoll import shared_memory
 from pycoll.communicator import Communicator
 
 #: Of NumPy, or of a library for GPUs.
@@ -54,8 +55,8 @@ class Memory(Protocol):
     def number(self) -> int:
         """Of the GPU on its node; 0 on the host."""
 
-    def empty(self, count: int, dtype: np.dtype[Any]) -> Array:
-        """Return an array with one axis."""
+    def private(self, count: int, dtype: np.dtype[Any]) -> Array:
+        """Return an array with one axis that no other rank sees."""
 
     def registered(self, comm: Communicator, count: int, dtype: np.dtype[Any]) -> Array:
         """Return one that all ranks of the node see."""
@@ -89,9 +90,9 @@ class HostMemory:
     device_name = None
     number = 0
 
-    def empty(self, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return an array with one axis."""
-        return np.empty(count, dtype)
+    def private(self, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array with one axis that no other rank sees."""
+        return shared_memory.private(count, dtype)
 
     def registered(self, comm: Communicator, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return one that all ranks of the node see."""

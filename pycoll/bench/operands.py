@@ -52,7 +52,7 @@ class Operands:
     memory : Memory
         What the arrays lie in.
     empty : callable, optional
-        Makes them, as ``memory.empty`` does, which it replaces.
+        Makes them, as ``memory.private`` does, which it replaces.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Operands:
         empty: Callable[..., Array] | None = None,
     ) -> None:
         self.memory = memory or HostMemory()
-        empty = self.memory.empty if empty is None else empty
+        empty = self.memory.private if empty is None else empty
         self.rank = rank
         self.count = operation.count
         self._values = Values(operation.dtype, operation.op, ranks)

@@ -143,8 +143,8 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--memory",
         choices=["plain", "registered", "both"],
-        default="plain",
-        help="any arrays, or those of comm.empty, which all ranks of a node see (plain)",
+        help="arrays that only their owner sees, as those of other libraries, or that all ranks of "
+        "a node see, as NumPy's (registered; with --device cuda plain)",
     )
     add("--in-place", action="store_true", help="only in place")
     add("--out-of-place", action="store_true", help="only out of place")
@@ -215,7 +215,7 @@ def parse_options(arguments: Sequence[str], ranks: int) -> Options:
         ops=_ops(given.op, dtypes) if name in REDUCING else (None,),
         roots=_roots(given.root, ranks) if name in ROOTED else (None,),
         placements=_placements(name, given),
-        memories=_memories(name, given.memory),
+        memories=_memories(name, given.memory, given.device),
         algorithms=_algorithms(name, given.algorithm),
         chunks=chunks,
         iterations=given.iters,
@@ -282,9 +282,13 @@ def _placements(collective: str, given: argparse.Namespace) -> tuple[bool, ...]:
     return possible[-1:] if given.against else possible
 
 
-def _memories(collective: str, text: str) -> tuple[str, ...]:
-    if text != "plain" and collective not in WITH_ALGORITHM:
-        raise OptionError(f"{collective} makes no use of registered memory: leave out --memory")
+def _memories(collective: str, text: str | None, device: str) -> tuple[str, ...]:
+    if collective not in WITH_ALGORITHM:
+        if text not in (None, "plain"):
+            raise OptionError(f"{collective} makes no use of registered memory: leave out --memory")
+        return ("plain",)
+    if text is None:
+        return ("registered",) if device == "cpu" else ("plain",)
     return ("plain", "registered") if text == "both" else (text,)
 
 

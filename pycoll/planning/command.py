@@ -54,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--memory",
         choices=tuple(REACH),
-        help="of the ranks of a node: none is shared, arrays are plain, or all are registered "
-        "(default: what the algorithm needs, and plain for auto)",
+        help="of the ranks of a node: none is shared, arrays are plain (those of other libraries), "
+        "or all are registered (NumPy's) (default: what the algorithm needs, and registered for "
+        "auto)",
     )
     add(
         "--nodes",

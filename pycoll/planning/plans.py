@@ -150,9 +150,9 @@ def plan(
     in_place : bool
         Whether input and output share memory; all_to_all and barrier cannot.
     memory : str, optional
-        What the ranks of a node share: "none", or "plain", where their arrays are any, or
-        "registered", where all are made by `Communicator.empty`. By default what ``algorithm``
-        needs, and "plain" for "auto".
+        What the ranks of a node share: "none", or "plain", where only their owners see the arrays,
+        or "registered", where all do, as of NumPy and `Communicator.empty`. By default what
+        ``algorithm`` needs, and "registered" for "auto".
     model : CostModel, optional
         By default one node with a core for each rank: `pycoll.cost.default_model`.
 
@@ -233,6 +233,8 @@ def _reach(collective: str, algorithm: str, memory: str | None, *, shares: bool)
     """Return what the core calls the memory that ranks share, if any has company on its node."""
     if memory is not None:
         return REACH[memory]
+    if algorithm == "auto":
+        return "arrays" if shares else "messages"
     wanted = (
         known.reach
         for known in _core.algorithms()

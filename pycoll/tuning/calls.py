@@ -11,7 +11,7 @@ from mpi4py import MPI
 from pycoll.bench.timing import Effort, Timing, time_in_turns
 from pycoll.communicator import Communicator
 from pycoll.planning.bandwidth import BLOCKWISE
-from pycoll.shared_memory import empty
+from pycoll.shared_memory import empty, private
 
 Call = Callable[[], object]
 
@@ -24,10 +24,8 @@ class Arrays:
     """The arrays of calls of one length, registered or not."""
 
     def __init__(self, comm: Communicator, collective: str, count: int, *, registered: bool):
-        import numpy as np
-
         def make(length: int) -> Any:
-            array = empty(length, DTYPE) if registered else np.empty(length, DTYPE)
+            array = empty(length, DTYPE) if registered else private(length, DTYPE)
             array.fill(0)  # so that there is memory, and nothing that folds slowly
             return array
 

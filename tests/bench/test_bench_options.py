@@ -58,7 +58,9 @@ def test_placements() -> None:
 
 
 def test_memories() -> None:
-    assert parse_options(["all_reduce"], 2).memories == ("plain",)
+    assert parse_options(["all_reduce"], 2).memories == ("registered",)
+    assert parse_options(["all_reduce", "--device", "cuda"], 2).memories == ("plain",)
+    assert parse_options(["send_recv"], 2).memories == ("plain",)
     assert parse_options(["all_reduce", "--memory", "both"], 2).memories == ("plain", "registered")
 
 

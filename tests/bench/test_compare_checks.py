@@ -69,7 +69,7 @@ def test_ranks_that_do_not_see_each_other_are_an_error(
     compare: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     library = Alone(lambda vector: None)
-    monkeypatch.setattr(compare.worker, "open_library", lambda name, registered: library)
+    monkeypatch.setattr(compare.worker, "open_library", lambda name, memory: library)
     job = compare.job.Job("mpi", False, 2, "all_reduce", (2,), 0.001, str(tmp_path / "results"))
     assert compare.job.Job.from_text(job.to_text()) == job
     with pytest.raises(RuntimeError, match="2 ranks were started, but alone sees 1"):

@@ -167,5 +167,45 @@ const Test larger("heap: a block longer than a segment gets one of its own", [] 
     check(!heap.find(block.get(), bytes + 4096), "beyond its end");
 });
 
+const Test zeros("heap: zeros are zeros, also where others wrote before", [] {
+    SharedHeap heap;
+    std::mt19937 random(3);
+    std::vector<Block> held;
+    for (int round = 0; round < 300; ++round) {
+        const std::size_t bytes = random() % 60'000;
+        std::byte* const data = heap.take(bytes, SharedHeap::Content::zeros);
+        check(std::all_of(data, data + bytes, [](std::byte byte) { return byte == std::byte{}; }),
+              "not zeros");
+        std::fill_n(data, bytes, std::byte{1});
+        held.emplace_back(data, [&heap](const std::byte* freed) { heap.give_back(freed); });
+        if (held.size() > 8) held.erase(held.begin() + random() % 8);
+    }
+});
+
+const Test taken("heap: what was taken is known by its address, with its length", [] {
+    SharedHeap heap;
+    check_equal(heap.taken_at(&heap), std::size_t{0}, "in an empty heap");
+    std::byte* const data = heap.take(5000);
+    check(heap.taken_at(data) >= 5000, "taken");
+    check_equal(heap.taken_at(data + 64), std::size_t{0}, "in the middle");
+    check_equal(heap.taken_at(&heap), std::size_t{0}, "elsewhere");
+    heap.give_back(data);
+    check_equal(heap.taken_at(data), std::size_t{0}, "given back");
+});
+
+const Test longer_segments("heap: segments get longer, so that they stay few", [] {
+    SharedHeap heap;
+    std::vector<Block> blocks;
+    std::vector<int> descriptors;
+    for (int i = 0; i < 64; ++i) {
+        blocks.push_back(heap.allocate(SharedHeap::segment_bytes / 2));
+        descriptors.push_back(heap.find(blocks.back().get(), 1)->segment.descriptor);
+    }
+    std::ranges::sort(descriptors);
+    const auto repeated = std::ranges::unique(descriptors);
+    descriptors.erase(repeated.begin(), repeated.end());
+    check(descriptors.size() <= 6, std::to_string(descriptors.size()) + " segments");
+});
+
 }  // namespace
 }  // namespace pycoll::test

@@ -157,7 +157,7 @@ def test_memory_decides_what_auto_takes() -> None:
         return plan("all_reduce", ranks=8, count=count, memory=memory, model=model).algorithm
 
     for memory, long_one in [
-        (None, "staged"), ("plain", "staged"), ("registered", "direct"),
+        (None, "direct"), ("plain", "staged"), ("registered", "direct"),
     ]:  # fmt: skip
         assert chosen(2, memory) == "one_shot"
         assert chosen(1 << 20, memory) == long_one

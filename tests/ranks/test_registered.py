@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 import pycoll
 from pycoll import _core
+from pycoll.shared_memory import private
 
 Place = Callable[[pycoll.Communicator, int], np.ndarray]
 
@@ -24,10 +25,11 @@ def unaligned(memory: np.ndarray, count: int) -> np.ndarray:
 
 #: Where a rank may have its array.
 PLACES: dict[str, Place] = {
-    "plain": lambda comm, count: np.zeros(count, np.float32),
+    "NumPy's": lambda comm, count: np.zeros(count, np.float32),
+    "private": lambda comm, count: private(count, np.float32),
     "registered": lambda comm, count: comm.zeros(count),
     "slice": lambda comm, count: comm.zeros(count + 7)[5 : 5 + count],
-    "unaligned": lambda comm, count: unaligned(np.zeros(4 * count + 4, np.uint8), count),
+    "unaligned": lambda comm, count: unaligned(private(4 * count + 4, np.uint8), count),
     "registered, unaligned": lambda comm, count: unaligned(
         comm.zeros(4 * count + 4, "uint8"), count
     ),
@@ -40,7 +42,7 @@ def values(count: int, ranks: int) -> np.ndarray:
 
 
 def test_slices_and_views_are_recognised(comm: pycoll.Communicator) -> None:
-    """Whatever lies in memory from `empty` and `zeros` is registered; copies are not."""
+    """Whatever lies in memory from `empty` and `zeros` is registered; short copies are not."""
     array = comm.empty((6, 5), "float64")
     assert array.shape == (6, 5)
     assert array.dtype == np.float64
@@ -100,7 +102,7 @@ def test_any_mixture(comm: pycoll.Communicator, algorithm: str, in_place: str) -
 
 
 def test_every_collective_on_registered_arrays(comm: pycoll.Communicator) -> None:
-    """With one plain array among them in every second round."""
+    """With one private array among them in every second round."""
     size, rank = comm.size, comm.rank
     count = 3001
     rows = values(size * count, size)
@@ -109,8 +111,8 @@ def test_every_collective_on_registered_arrays(comm: pycoll.Communicator) -> Non
         root = number % size
 
         def make(length: int, number: int = number) -> np.ndarray:
-            plain = number % 2 == 1 and rank == number // 2 % size
-            return np.zeros(length, np.float32) if plain else comm.zeros(length)
+            hidden = number % 2 == 1 and rank == number // 2 % size
+            return private(length, np.float32) if hidden else comm.zeros(length)
 
         whole, part = make(size * count), make(count)
         whole[:] = rows[rank]

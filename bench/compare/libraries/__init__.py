@@ -74,8 +74,8 @@ class Library(Protocol):
         ...
 
 
-def open_library(name: str, *, registered: bool) -> Library:
+def open_library(name: str, *, memory: str) -> Library:
     """Return a library, on this rank; collective over the ranks of the run."""
     module = importlib.import_module(f".{name}", __package__)
-    library: Library = module.open_library(registered=registered)
+    library: Library = module.open_library(memory=memory)
     return library

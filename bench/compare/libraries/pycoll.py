@@ -1,9 +1,10 @@
-"""pycoll, on registered buffers or on plain NumPy arrays."""
+"""pycoll, on NumPy's arrays, on its own, or on arrays of memory that ranks do not share."""
 
 # ruff: noqa: D102 (the methods are documented in Library)
 
 from __future__ import annotations
 
+import mmap
 from functools import partial
 
 import numpy as np
@@ -17,17 +18,20 @@ from . import Array, Call, Library
 class Pycoll:
     """pycoll's calls, with ``algorithm="auto"``."""
 
-    def __init__(self, *, registered: bool) -> None:
+    def __init__(self, *, memory: str) -> None:
         self._comm = pycoll.Communicator()
-        self._registered = registered
+        self._memory = memory
         self.rank, self.size = self._comm.rank, self._comm.size
         self.version = f"pycoll {pycoll.__version__} over {self._comm.transport}"
         self.barrier = self._comm.barrier
 
     def empty(self, count: int) -> Array:
-        if self._registered:
+        if self._memory == "registered":
             array: Array = self._comm.empty(count, np.float32)
             return array
+        if self._memory == "private":
+            pages = mmap.mmap(-1, max(4 * count, 1))
+            return np.frombuffer(pages, np.float32, count)
         return np.empty(count, np.float32)
 
     def all_reduce(self, vector: Array) -> Call:
@@ -53,6 +57,6 @@ class Pycoll:
         return largest
 
 
-def open_library(*, registered: bool) -> Library:
+def open_library(*, memory: str) -> Library:
     """Return pycoll on all ranks of the program."""
-    return Pycoll(registered=registered)
+    return Pycoll(memory=memory)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <system_error>
 
@@ -63,10 +64,31 @@ void Segment::close_name() {
     descriptor_ = -1;
 }
 
-void Segment::discard(std::size_t offset, std::size_t bytes) const {
-    // A hint: where it is not supported, the memory stays.
-    static_cast<void>(fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                static_cast<off_t>(offset), static_cast<off_t>(bytes)));
+bool Segment::discard(std::size_t offset, std::size_t bytes) const {
+    if (!has_name()) return madvise(data_ + offset, bytes, MADV_DONTNEED) == 0;
+    return fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     static_cast<off_t>(offset), static_cast<off_t>(bytes)) == 0;
+}
+
+bool Segment::make_private() {
+    void* const own = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (own == MAP_FAILED) return false;
+    // To read where there is nothing yet would fill it with pages.
+    off_t stop = 0;
+    while (true) {
+        const off_t start = lseek(descriptor_, stop, SEEK_DATA);
+        if (start < 0) break;
+        stop = lseek(descriptor_, start, SEEK_HOLE);
+        std::memcpy(static_cast<std::byte*>(own) + start, data_ + start,
+                    static_cast<std::size_t>(stop - start));
+    }
+    if (mremap(own, bytes_, bytes_, MREMAP_MAYMOVE | MREMAP_FIXED, data_) == MAP_FAILED) {
+        munmap(own, bytes_);
+        return false;
+    }
+    close_name();
+    return true;
 }
 
 SegmentName Segment::name() const { return {owner_, descriptor_, bytes_}; }

@@ -45,11 +45,15 @@ public:
     /// Valid while this process has the segment and has not closed its name. Only for segments it
     /// created.
     [[nodiscard]] SegmentName name() const;
+    [[nodiscard]] bool has_name() const { return descriptor_ >= 0; }
     /// From now on nobody can attach any more; who has, keeps the memory.
     void close_name();
     /// Gives the physical memory of whole pages back; they read as zeros from now on. Only for
-    /// segments it created, whose name is not closed.
-    void discard(std::size_t offset, std::size_t bytes) const;
+    /// segments it created. False where the system cannot.
+    [[nodiscard]] bool discard(std::size_t offset, std::size_t bytes) const;
+    /// Puts memory of this process alone in its place, at the same addresses and with the same
+    /// content; closes the name. False where there is no such memory.
+    [[nodiscard]] bool make_private();
 
 private:
     void swap(Segment& other) noexcept {

@@ -63,7 +63,7 @@ def test_results(memory: Any, collective: str) -> None:
 
         def empty(count: int, dtype: Any, kind: str = kind) -> Any:
             if kind == "plain":
-                return memory.empty(count, dtype)
+                return memory.private(count, dtype)
             return memory.registered(comm, count, dtype)
 
         operands = Operands(operation, comm.rank, comm.size, memory, empty)
@@ -94,7 +94,7 @@ def test_folds_have_the_bits_of_the_host(memory: Any, op: str) -> None:
         host = random.integers(0, 2 if dtype == "bool" else 256, 10_007 * kind.itemsize, np.uint8)
         values = host.view(kind)
         try:
-            array = memory.empty(values.size, kind)
+            array = memory.private(values.size, kind)
         except (OptionError, TypeError):  # a type that this library, or this version, lacks
             continue
         for algorithm in ("ring", "recursive_doubling"):
@@ -170,12 +170,12 @@ def test_a_call_while_a_graph_is_captured_is_refused(work: Work) -> None:
 
 def test_bad_calls_are_refused_and_leave_the_communicator_usable(memory: Any) -> None:
     float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
-    array = memory.empty(100, float32)
+    array = memory.private(100, float32)
     bad: list[tuple[type[Exception], Any, Any]] = [
         (TypeError, array, np.zeros(100, np.float32)),  # one on the host
-        (ValueError, array, memory.empty(99, float32)),
-        ((TypeError, ValueError), array, memory.empty(100, float64)),
-        (ValueError, array[::2], memory.empty(50, float32)),  # type: ignore[list-item]
+        (ValueError, array, memory.private(99, float32)),
+        ((TypeError, ValueError), array, memory.private(100, float64)),
+        (ValueError, array[::2], memory.private(50, float32)),  # type: ignore[list-item]
     ]
     for error, source, target in bad:
         with pytest.raises(error):
