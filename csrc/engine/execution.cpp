@@ -255,7 +255,8 @@ void Execution::fold_message(std::uint32_t index) {
 void Execution::run_local(const Plan::PlanStep& step) {
     switch (step.kind) {
         case StepKind::copy:
-            host::copy(at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
+            (step.leaves_caches ? host::copy_past_caches : host::copy)(
+                at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
             break;
         case StepKind::signal:
             means_.neighbours->node().signal(means_.neighbours->local(step.peer));

@@ -20,6 +20,8 @@ public:
         StepKind kind;
         bool finish;
         bool message_first;
+        /// A copy of which nobody reads the result soon, nor has read what it overwrites.
+        bool leaves_caches;
         int peer;
         /// Signals to different peers one after the other that begin here; 0 for those within.
         std::uint32_t together;
@@ -68,6 +70,8 @@ public:
     [[nodiscard]] std::uint64_t stage_bytes() const { return stage_bytes_; }
 
 private:
+    void mark_copies_that_leave_caches(const Schedule& schedule);
+
     std::size_t element_size_;
     std::uint64_t scratch_bytes_;
     std::uint64_t stage_bytes_;

@@ -204,6 +204,23 @@ const Test copies("copy: copies that many bytes", [] {
     check_equal(std::string(to), "abz");
 });
 
+const Test past_caches("copy past the caches: every length, wherever the two begin", [] {
+    std::vector<char> from(400);
+    for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<char>('a' + i % 23);
+    for (std::size_t to_offset = 0; to_offset < 66; ++to_offset) {
+        for (std::size_t bytes = 0; bytes < 300; bytes += bytes < 140 ? 1 : 37) {
+            const std::size_t from_offset = (to_offset * 7 + bytes) % 65;
+            std::vector<char> to(400, '.');
+            host::copy_past_caches(to.data() + to_offset, from.data() + from_offset, bytes);
+            std::vector<char> expected(400, '.');
+            std::copy_n(from.data() + from_offset, bytes, expected.data() + to_offset);
+            check(to == expected,
+                  std::to_string(bytes) + " bytes to offset " + std::to_string(to_offset));
+        }
+    }
+    host::copy_past_caches(nullptr, nullptr, 0);
+});
+
 const Test choice("fold: PYCOLL_ISA names an instruction set; an unknown one is refused", [] {
     const auto runnable = host::runnable_kernels();
     check(&host::choose_kernels(nullptr) == runnable.front(), "the best by default");

@@ -5,6 +5,10 @@
 
 #include "device/host/kernels.hpp"
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 namespace pycoll::host {
 
 namespace {
@@ -83,6 +87,40 @@ void reduce_many(DType dtype, ReduceOp op, void* dst, std::span<const void* cons
 void copy(void* dst, const void* src, std::size_t bytes) {
     if (bytes > 0) std::memcpy(dst, src, bytes);
 }
+
+#if defined(__x86_64__)
+
+void copy_past_caches(void* dst, const void* src, std::size_t bytes) {
+    constexpr std::size_t line = 64;
+    auto* to = static_cast<std::byte*>(dst);
+    const auto* from = static_cast<const std::byte*>(src);
+    // Only whole lines are written without being fetched.
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(dst) % line;
+    if (bytes < before + line) return copy(dst, src, bytes);
+    copy(to, from, before);
+    std::size_t done = before;
+    for (; bytes - done >= line; done += line) {
+        const auto* const vectors = reinterpret_cast<const __m128i_u*>(from + done);
+        auto* const lines = reinterpret_cast<__m128i*>(to + done);
+        const __m128i first = _mm_loadu_si128(vectors);
+        const __m128i second = _mm_loadu_si128(vectors + 1);
+        const __m128i third = _mm_loadu_si128(vectors + 2);
+        const __m128i fourth = _mm_loadu_si128(vectors + 3);
+        _mm_stream_si128(lines, first);
+        _mm_stream_si128(lines + 1, second);
+        _mm_stream_si128(lines + 2, third);
+        _mm_stream_si128(lines + 3, fourth);
+    }
+    copy(to + done, from + done, bytes - done);
+    // Such stores are not ordered otherwise, not even by a release.
+    _mm_sfence();
+}
+
+#else
+
+void copy_past_caches(void* dst, const void* src, std::size_t bytes) { copy(dst, src, bytes); }
+
+#endif
 
 std::string_view instruction_set() { return chosen_kernels().instruction_set; }
 

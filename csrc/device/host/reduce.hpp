@@ -40,6 +40,11 @@ void reduce_many(DType dtype, ReduceOp op, void* dst, std::span<const void* cons
 /// Copies between buffers that do not overlap; null pointers are fine for no bytes.
 void copy(void* dst, const void* src, std::size_t bytes);
 
+/// The same past the caches, where the processor can, for what nobody reads soon: what it would
+/// replace stays in the cache, and the destination's lines need not be fetched to be overwritten.
+/// Ordered before whatever this thread stores later.
+void copy_past_caches(void* dst, const void* src, std::size_t bytes);
+
 /// The instruction set the folds use: the widest the CPU has ("avx512", "avx2", "baseline"), or the
 /// one the environment variable PYCOLL_ISA names, read once, at the first call of this or of a
 /// fold. Throws std::invalid_argument when it names none that the CPU has.
