@@ -1,12 +1,16 @@
-// One shot: every rank puts what it contributes where all ranks of its node see it, and once all
-// have, takes from there what it needs.
+// One shot: every rank puts what it contributes where all ranks of its node see it, and once those
+// have from which it needs something, takes that from there.
 //
 // Cost: N/p to N copied in, one round of signals, N (all_reduce: (p-1) N folded) taken out. Nobody
-// waits at the end: as all have signalled all, everybody knows that the others are at most one call
-// behind, and the stages of two calls in a row are not the same.
-// Source: the one-shot all-reduce of NVIDIA's TensorRT-LLM and vLLM (custom all-reduce), and the
-// shared-memory collectives of Graham and Shipman 2008, MPI Support for Multi-core Architectures,
-// EuroPVM/MPI, there with flags in place of counted signals.
+// waits at the end. Where all need something of all, each has waited for all: the others are at
+// most one call behind, and the stages of two calls in a row are not the same. Where there is a
+// root, those who need nothing wait for nobody (the root of a broadcast, the others in a reduce)
+// and run ahead, and the others wait for the root alone. Of the rest, each only expects a signal,
+// as far as executors let it: these know from the signals that have come how many calls a peer is
+// behind, let nobody enter a call while somebody is too far behind, and have as many stages as that
+// takes. Source: the one-shot all-reduce of NVIDIA's TensorRT-LLM and vLLM (custom all-reduce), and
+// the shared-memory collectives of Graham and Shipman 2008, MPI Support for Multi-core
+// Architectures, EuroPVM/MPI, there with flags in place of counted signals.
 #include <array>
 #include <vector>
 
@@ -26,6 +30,33 @@ void put_and_meet(ScheduleBuilder& builder, std::uint64_t count) {
     builder.meet();
 }
 
+/// Whom data comes from, in a call with a root.
+enum class From : bool { root, others };
+
+/// Whoever gives something puts it, and tells all; whoever gets something waits for those it comes
+/// from. The others may be calls behind. `most` is the longest of what any rank puts.
+void put_and_run_ahead(ScheduleBuilder& builder, const Request& request, From from,
+                       std::uint64_t count, std::uint64_t most) {
+    const bool gives = request.is_root() == (from == From::root);
+    const auto needs = [&](int peer) {
+        return !gives && (from == From::others || peer == request.root);
+    };
+    const auto each_peer = [&](auto&& visit) {
+        // As in meet().
+        for (int k = 1; k < request.size; ++k) visit((request.rank + k) % request.size);
+    };
+    builder.run_ahead();
+    builder.use_stage(most);
+    if (gives) builder.copy(whole(Buffer::stage, count), whole(Buffer::input, count));
+    each_peer([&](int peer) { builder.signal(peer); });
+    each_peer([&](int peer) {
+        if (!needs(peer)) builder.expect(peer);
+    });
+    each_peer([&](int peer) {
+        if (needs(peer)) builder.wait(peer);
+    });
+}
+
 /// Folds the contributions of all ranks, each at `contribution` in its stage.
 void fold_stages(ScheduleBuilder& builder, const Request& request, Slice dst, Slice contribution) {
     std::vector<Slice> srcs;
@@ -43,17 +74,21 @@ Schedule all_reduce(const Request& request) {
 
 Schedule reduce(const Request& request) {
     ScheduleBuilder builder(request);
-    put_and_meet(builder, request.count);
+    put_and_run_ahead(builder, request, From::others, request.count, request.count);
     if (request.is_root()) {
-        fold_stages(builder, request, whole(Buffer::output, request.count),
-                    whole(Buffer::stage, request.count));
+        std::vector<Slice> srcs;
+        for (int rank = 0; rank < request.size; ++rank) {
+            srcs.push_back(rank == request.rank ? whole(Buffer::input, request.count)
+                                                : whole(Buffer::stage, request.count).of(rank));
+        }
+        fold_all(builder, whole(Buffer::output, request.count), srcs);
     }
     return std::move(builder).build();
 }
 
 Schedule broadcast(const Request& request) {
     ScheduleBuilder builder(request);
-    put_and_meet(builder, request.is_root() ? request.count : 0);
+    put_and_run_ahead(builder, request, From::root, request.count, request.count);
     const Slice output = whole(Buffer::output, request.count);
     if (request.is_root()) {
         builder.copy(output, whole(Buffer::input, request.count));
@@ -93,7 +128,7 @@ Schedule all_gather(const Request& request) {
 Schedule gather(const Request& request) {
     ScheduleBuilder builder(request);
     const Blocks blocks = request.blocks();
-    put_and_meet(builder, request.is_root() ? 0 : blocks.count(request.rank));
+    put_and_run_ahead(builder, request, From::others, blocks.count(request.rank), blocks.largest());
     if (request.is_root()) take_blocks(builder, request, blocks);
     return std::move(builder).build();
 }
@@ -101,7 +136,7 @@ Schedule gather(const Request& request) {
 Schedule scatter(const Request& request) {
     ScheduleBuilder builder(request);
     const Blocks blocks = request.blocks();
-    put_and_meet(builder, request.is_root() ? blocks.total() : 0);
+    put_and_run_ahead(builder, request, From::root, blocks.total(), blocks.total());
     const Slice own = request.is_root() ? blocks.in(Buffer::input, request.rank)
                                         : blocks.in(Buffer::stage, request.rank).of(request.root);
     builder.copy(whole(Buffer::output, blocks.count(request.rank)), own);
@@ -122,6 +157,7 @@ Schedule all_to_all(const Request& request) {
 
 Schedule barrier(const Request& request) {
     ScheduleBuilder builder(request);
+    builder.run_ahead();
     builder.meet();
     return std::move(builder).build();
 }

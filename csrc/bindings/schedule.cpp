@@ -29,8 +29,8 @@ using Unlocked = py::call_guard<py::gil_scoped_release>;
 
 constexpr std::array<const char*, buffer_count> buffer_names = {"input", "output", "scratch",
                                                                 "stage"};
-constexpr std::array<const char*, 7> step_kind_names = {"send",   "recv",   "recv_reduce", "copy",
-                                                        "reduce", "signal", "wait"};
+constexpr std::array<const char*, 8> step_kind_names = {
+    "send", "recv", "recv_reduce", "copy", "reduce", "signal", "wait", "expect"};
 constexpr std::array<std::string_view, 3> reach_names = {"messages", "stages", "arrays"};
 
 template <std::size_t size>
@@ -214,6 +214,7 @@ void bind_schedule_type(py::module_& m) {
         .def_readonly("scratch_count", &Schedule::scratch_count)
         .def_readonly("stage_count", &Schedule::stage_count)
         .def_readonly("meets_first", &Schedule::meets_first)
+        .def_readonly("runs_ahead", &Schedule::runs_ahead)
         .def_readonly("steps", &Schedule::steps)
         .def(py::self == py::self)
         .def("__str__", [](const Schedule& self) { return to_string(self); })

@@ -107,6 +107,7 @@ void Communicator::run(const std::shared_ptr<const PreparedCall>& call, const vo
     std::shared_ptr<Execution> execution = enter(call, input, output, nullptr, nullptr);
     see_through(*execution, lock, garbage, caller);
     execution->check();
+    ++call->runs;
     // Nobody else refers to it any more, or is about to drop a reference without a look.
     spare_.push_back(std::move(execution));
 }

@@ -155,6 +155,7 @@ private:
             queued,
             checking,     ///< all ranks show each other what they call
             comparing,    ///< their counts do not fit: they show each other which
+            holding,      ///< neighbours may be too far behind
             meeting,      ///< the ranks of the node wait for each other
             introducing,  ///< all ranks show each other what they have of their GPUs
             confirming,   ///< and whether they can see that
@@ -167,6 +168,8 @@ private:
         SharedNode::Place input;
         SharedNode::Place output;
         Stage stage = Stage::queued;
+        /// For neighbours that were too far behind?
+        bool has_waited = false;
 
         [[nodiscard]] bool introduces_gpus() const { return call == nullptr; }
         [[nodiscard]] bool has_own_counts() const {
@@ -189,6 +192,13 @@ private:
     void show(const Entry& entry, std::span<const std::uint64_t> words);
     void show_counts(Entry& entry);
     void enter_node(Entry& entry);
+    void look_for_owed();
+    [[nodiscard]] static bool awaits_signal(const Entry& entry) {
+        return entry.stage == Entry::Stage::holding || entry.execution->awaits_signal();
+    }
+    [[nodiscard]] static std::uint64_t most_behind(const Entry& entry);
+    [[nodiscard]] bool may_enter(Entry& entry);
+    [[nodiscard]] static bool may_run_ahead(const Entry& entry);
     void introduce_gpu(Entry& entry);
     void look_at_gpus(Entry& entry);
     void agree_on_gpus(Entry& entry);
@@ -224,6 +234,8 @@ private:
     void pause(Patience& patience);
     /// Until what it waits for may have come, or the time is over.
     void sleep(std::chrono::nanoseconds longest);
+    /// Takes the right to sleep until signals that are waited for have come. With the lock.
+    [[nodiscard]] bool prepare_sleep();
     /// True if anything moved.
     bool try_progress();
     /// Waits, unlocking meanwhile, until `over`.

@@ -22,6 +22,10 @@ bool Communicator::advance_entries() {
             go_on(entry);
             moved = true;
         }
+        if (entry.stage == Entry::Stage::holding && may_enter(entry)) {
+            enter_node(entry);
+            moved = true;
+        }
         while (entry.execution->poll_signals()) moved = true;
         if (entry.execution->entered()) {
             go_on(entry);
@@ -30,7 +34,10 @@ bool Communicator::advance_entries() {
         }
         // Messages are matched by tags: the next call may enter meanwhile.
         const bool enters = entry.stage != Entry::Stage::running || entry.execution->is_one_sided();
-        if (!entry.execution->done() && enters) break;
+        if (!entry.execution->done() && enters) {
+            look_for_owed();
+            break;
+        }
         entries_.pop_front();
         moved = true;
     }
@@ -41,8 +48,8 @@ void Communicator::go_on(Entry& entry) {
     const Execution& execution = *entry.execution;
     switch (entry.stage) {
         case Entry::Stage::queued:
-            if (!shows_calls_) return enter_node(entry);
-            entry.stage = Entry::Stage::checking;
+            entry.stage = shows_calls_ ? Entry::Stage::checking : Entry::Stage::holding;
+            if (!shows_calls_) return;
             return show(entry, entry.post);
         case Entry::Stage::checking:
             posts_.resize(static_cast<std::size_t>(size_));
@@ -57,7 +64,8 @@ void Communicator::go_on(Entry& entry) {
             last_shown_ = entry.post;
             // Those of a call that is only introduced are looked at when it is made.
             if (!entry.introduces_gpus() && !counts_fit(posts_)) return show_counts(entry);
-            return enter_node(entry);
+            entry.stage = Entry::Stage::holding;
+            return;
         case Entry::Stage::comparing:
             throw CollectiveError(find_misfit(entry.post, execution.shown(), size_));
         case Entry::Stage::meeting:
@@ -76,9 +84,43 @@ void Communicator::go_on(Entry& entry) {
             return look_at_gpus(entry);
         case Entry::Stage::confirming:
             return agree_on_gpus(entry);
+        case Entry::Stage::holding:
         case Entry::Stage::running:
             break;
     }
+}
+
+/// Throws CollectiveError when a neighbour that this rank did not wait for has made another call.
+void Communicator::look_for_owed() {
+    if (!neighbours_) return;
+    const auto other = neighbours_->node().look_for_owed();
+    if (other) throw CollectiveError(find_difference(*neighbours_, *other));
+}
+
+/// How many calls the others may be behind when a rank enters this one: see SharedNode.
+std::uint64_t Communicator::most_behind(const Entry& entry) {
+    const bool takes_turns = !entry.introduces_gpus() && entry.call->meets_in_plan &&
+                             entry.call->if_private->area() == SharedNode::Area::by_turns;
+    if (takes_turns) return 0;
+    // Who has to wait lets the others make some calls: each time that it goes on costs them a turn
+    // on a core that they share.
+    return entry.has_waited ? SharedNode::most_ahead / 2 : SharedNode::most_ahead - 1;
+}
+
+/// Throws as above.
+bool Communicator::may_enter(Entry& entry) {
+    look_for_owed();
+    const bool may = !neighbours_ || neighbours_->node().owes_at_most(most_behind(entry));
+    entry.has_waited = !may;
+    return may;
+}
+
+/// What a program makes for the first time it may have got wrong, and the others hear of it at once
+/// where all wait for all: in a call that goes ahead, they do when they make the next one.
+bool Communicator::may_run_ahead(const Entry& entry) {
+    constexpr std::uint64_t first_runs = 2;
+    return entry.call->runs >= first_runs &&
+           entry.call->if_private->area() == SharedNode::Area::ahead;
 }
 
 void Communicator::show(const Entry& entry, std::span<const std::uint64_t> words) {
@@ -101,8 +143,24 @@ void Communicator::enter_node(Entry& entry) {
     }
     if (entry.introduces_gpus()) return introduce_gpu(entry);
     entry.stage = Entry::Stage::running;
-    entry.execution->begin(entry.call->if_private, means(),
-                           neighbours_ ? Execution::Entry::along : Execution::Entry::none);
+    Execution::Entry how = Execution::Entry::none;
+    if (neighbours_) {
+        how = may_run_ahead(entry) ? Execution::Entry::ahead : Execution::Entry::along;
+    }
+    entry.execution->begin(entry.call->if_private, means(), how);
+}
+
+bool Communicator::prepare_sleep() {
+    if (!neighbours_) return false;
+    SharedNode& node = neighbours_->node();
+    // Before the look at which of them are missing: else one that comes in between is waited for
+    // twice.
+    const std::uint64_t arrived = node.arrived();
+    const Entry& first = entries_.front();
+    const std::uint64_t missing = first.stage == Entry::Stage::holding
+                                      ? node.owed_beyond(most_behind(first))
+                                      : first.execution->missing_signals().size();
+    return missing > 0 && node.prepare_sleep(arrived + missing);
 }
 
 const std::shared_ptr<const Plan>& Communicator::plan_after_meeting(const Entry& entry) const {
@@ -146,9 +204,16 @@ std::string Communicator::missing_ranks(const Entry& entry) const {
         for (const int rank : entry.execution->silent_peers()) add(rank, last_shown_);
     } else if (neighbours_ && entry.stage != Entry::Stage::comparing) {
         const SharedNode& node = neighbours_->node();
+        const bool is_held = entry.stage == Entry::Stage::holding;
+        const auto awaited = entry.execution->missing_signals();
+        const auto is_awaited = [&](int local) {
+            if (is_held) return node.owed(local) > most_behind(entry);
+            return !entry.execution->runs_ahead() || std::ranges::count(awaited, local) > 0;
+        };
         for (int local = 0; local < node.size(); ++local) {
+            if (local == node.rank() || !is_awaited(local)) continue;
             const auto seen = node.last_seen(local);
-            if (local == node.rank() || (seen && (*seen)[0] >= entry.post[0])) continue;
+            if (seen && (*seen)[0] >= entry.post[0]) continue;
             add(neighbours_->ranks()[static_cast<std::size_t>(local)], seen);
         }
     }

@@ -77,14 +77,14 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
 void Execution::look_around() {
     SharedNode& node = means_.neighbours->node();
     GpuNode* const gpus = on_gpu_ ? gpu_->side().node() : nullptr;
-    const bool meets_first = plan_->meets_first();
+    const SharedNode::Area area = plan_->area();
     const std::vector<int>& ranks = means_.neighbours->ranks();
     const std::size_t needed = buffer_count * (1 + static_cast<std::size_t>(plan_->size()));
     if (memory_.size() < needed) memory_.resize(needed);
     for (int local = 0; local < node.size(); ++local) {
         const int rank = ranks[static_cast<std::size_t>(local)];
         memory_[Plan::base(Buffer::stage, rank)] =
-            gpus != nullptr ? gpus->stage(local, meets_first) : node.stage(local, meets_first);
+            gpus != nullptr ? gpus->stage(local, area) : node.stage(local, area);
     }
     const int own = ranks[static_cast<std::size_t>(node.rank())];
     memory_[Plan::base(Buffer::stage)] = memory_[Plan::base(Buffer::stage, own)];
@@ -120,14 +120,14 @@ bool Execution::poll_signals() {
     return true;
 }
 
-int Execution::missing_signals() const {
-    if (!open_wait_) return 0;
-    int missing = 0;
+std::vector<int> Execution::missing_signals() const {
+    std::vector<int> missing;
+    if (!open_wait_) return missing;
     for (std::uint32_t step = *open_wait_; step < plan_->steps().size(); ++step) {
         const Plan::PlanStep& wait = plan_->steps()[step];
-        if (wait.kind != StepKind::wait) break;
+        if (!takes_signal(wait.kind)) break;
         const int peer = means_.neighbours->local(wait.peer);
-        if (!means_.neighbours->node().has_signal(peer)) ++missing;
+        if (!means_.neighbours->node().has_signal(peer)) missing.push_back(peer);
     }
     return missing;
 }
@@ -156,12 +156,10 @@ void Execution::start_wait(std::uint32_t step) {
 void Execution::take_signal(int peer) {
     SharedNode& node = means_.neighbours->node();
     const int local = means_.neighbours->local(peer);
-    if (entry_ != Entry::none && !node.is_same_call(local)) {
-        const int rank = means_.neighbours->ranks()[static_cast<std::size_t>(node.rank())];
-        throw CollectiveError(
-            find_difference(rank, node.posted(node.rank()), peer, node.posted(local)));
-    }
     node.take_signal(local);
+    if (entry_ != Entry::none && !node.is_same_call(local)) {
+        throw CollectiveError(find_difference(*means_.neighbours, local));
+    }
 }
 
 void Execution::message_done(std::uint32_t step) {
@@ -302,7 +300,7 @@ void Execution::run_ready() {
         if (kind != StepKind::signal && plan_->is_one_sided()) {
             means_.neighbours->node().flush();
         }
-        if (kind == StepKind::wait) {
+        if (takes_signal(kind)) {
             start_wait(step);
         } else if (on_gpu_ && kind != StepKind::signal) {
             queue_local(step);
@@ -339,8 +337,12 @@ void Execution::run_sequence() {
         }
         // Peers go on while this rank works or waits.
         if (is_one_sided) means_.neighbours->node().flush();
-        if (step.kind != StepKind::wait) {
+        if (!takes_signal(step.kind)) {
             run_local(step);
+            continue;
+        }
+        if (step.kind == StepKind::expect && entry_ == Entry::ahead) {
+            means_.neighbours->node().expect_signal(means_.neighbours->local(step.peer));
             continue;
         }
         if (!means_.neighbours->node().has_signal(means_.neighbours->local(step.peer))) {

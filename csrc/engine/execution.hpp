@@ -71,7 +71,8 @@ public:
     enum class Entry : std::uint8_t {
         none,    ///< nothing, or they have met
         along,   ///< the first wait for each peer sees whether it has made the same call
-        before,  ///< as above, and that is all: the plan ends with entered()
+        ahead,   ///< as above, without waiting for the signals that it only expects
+        before,  ///< as `along`, and that is all: the plan ends with entered()
     };
 
     /// `gpu`: for operands on one; else null.
@@ -118,12 +119,15 @@ public:
     bool poll_signals();
 
     [[nodiscard]] bool awaits_signal() const { return open_wait_.has_value(); }
-    /// Signals that it waits for one after the other, from here on, and that have not come yet.
-    [[nodiscard]] int missing_signals() const;
+    /// Those whose signals it waits for one after the other, from here on, and that have not come
+    /// yet, by their numbers on the node.
+    [[nodiscard]] std::vector<int> missing_signals() const;
 
     /// Has the plan before the call's own come to its end?
     [[nodiscard]] bool entered() const { return entered_; }
     [[nodiscard]] bool is_one_sided() const { return plan_->is_one_sided(); }
+    /// Does it run without waiting for all ranks of the node?
+    [[nodiscard]] bool runs_ahead() const { return entry_ == Entry::ahead; }
 
     /// Ends it without a result. Its memory, and what keeps its operands alive, must outlive the
     /// messages under way.

@@ -27,7 +27,8 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
       stage_bytes_(schedule.stage_count * element_size),
       size_(schedule.size),
       window_(window),
-      meets_first_(schedule.meets_first) {
+      meets_first_(schedule.meets_first),
+      runs_ahead_(schedule.runs_ahead) {
     const auto place = [&](const Slice& slice) {
         touches_arrays_of_peers_ |= slice.owner != Slice::own && slice.buffer != Buffer::stage;
         return Place{base(slice.buffer, slice.owner), slice.offset * element_size};

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "schedule/schedule.hpp"
+#include "transport/shared/node.hpp"
 
 namespace pycoll {
 
@@ -68,6 +69,12 @@ public:
     [[nodiscard]] bool touches_arrays_of_peers() const { return touches_arrays_of_peers_; }
     [[nodiscard]] bool meets_first() const { return meets_first_; }
     [[nodiscard]] std::uint64_t stage_bytes() const { return stage_bytes_; }
+    /// Which part of the stages it uses. All ranks agree on it.
+    [[nodiscard]] SharedNode::Area area() const {
+        if (meets_first_) return SharedNode::Area::after_meeting;
+        return runs_ahead_ && stage_bytes_ <= SharedNode::ahead_bytes ? SharedNode::Area::ahead
+                                                                      : SharedNode::Area::by_turns;
+    }
 
 private:
     void mark_copies_that_leave_caches(const Schedule& schedule);
@@ -78,6 +85,7 @@ private:
     int size_;
     std::uint32_t window_;
     bool meets_first_;
+    bool runs_ahead_;
     bool is_one_sided_ = false;
     bool touches_arrays_of_peers_ = false;
     std::vector<PlanStep> steps_;

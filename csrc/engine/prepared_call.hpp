@@ -14,7 +14,8 @@
 namespace pycoll {
 
 /// A collective call of one communicator with all worked out that is the same when it is made
-/// again, wherever its arrays lie then. Immutable.
+/// again, wherever its arrays lie then. Immutable, but for
+/// the count.
 struct PreparedCall {
     Collective collective = Collective::barrier;
     DType dtype = DType::u8;
@@ -34,6 +35,8 @@ struct PreparedCall {
     SharedNode::Post post{};
     /// As own_counts() returns them.
     std::vector<std::uint64_t> counts;
+    /// How often it has been run to its end. With the communicator's lock.
+    mutable std::uint64_t runs = 0;
 
     /// Is it this call, too, with its arrays there? Else they overlap in another way.
     [[nodiscard]] bool fits(const void* input, const void* output) const {

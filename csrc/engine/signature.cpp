@@ -169,6 +169,15 @@ std::optional<std::string> find_difference(int rank, std::span<const SharedNode:
     return find_difference(rank, own, static_cast<int>(other - posts.begin()), *other);
 }
 
+std::string find_difference(const Neighbours& neighbours, int local) {
+    const SharedNode& node = neighbours.node();
+    const auto rank_of = [&](int member) {
+        return neighbours.ranks()[static_cast<std::size_t>(member)];
+    };
+    const SharedNode::Difference found = node.difference(local);
+    return find_difference(rank_of(node.rank()), found.own, rank_of(local), found.theirs);
+}
+
 std::vector<std::uint64_t> own_counts(const Call& call) {
     if (!has_own_counts(call)) return {};
     std::vector<std::uint64_t> counts = call.counts;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/call.hpp"
+#include "engine/neighbours.hpp"
 #include "transport/shared/node.hpp"
 
 namespace pycoll {
@@ -27,6 +28,9 @@ namespace pycoll {
 /// the same. `posts`: what all ranks have posted, in order.
 [[nodiscard]] std::optional<std::string> find_difference(int rank,
                                                          std::span<const SharedNode::Post> posts);
+
+/// The same of this rank and a neighbour that has been found to make other calls.
+[[nodiscard]] std::string find_difference(const Neighbours& neighbours, int local);
 
 /// What a rank of an all_to_all with counts tells the others if these do not fit: how much it sends
 /// to each rank, then how much it expects from each. Empty for other calls.

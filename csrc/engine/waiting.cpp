@@ -181,14 +181,7 @@ void Communicator::sleep(std::chrono::nanoseconds longest) {
         std::optional<cuda::Gpu::Current> current;
         if (gpu_ != nullptr && gpu_->takes_gpu_memory()) current.emplace(gpu_->gpu());
         transport_->progress();
-        // Before the look at which of them are missing: else one that comes in between is waited
-        // for twice.
-        const std::uint64_t arrived = neighbours_ ? neighbours_->node().arrived() : 0;
-        const int missing = entries_.front().execution->missing_signals();
-        if (missing > 0 &&
-            neighbours_->node().prepare_sleep(arrived + static_cast<std::uint64_t>(missing))) {
-            woken_by = neighbours_;
-        }
+        if (prepare_sleep()) woken_by = neighbours_;
     }
     if (woken_by) {
         woken_by->node().sleep(longest);
@@ -242,7 +235,7 @@ bool Communicator::progress(Garbage& garbage) {
         if (!failure && !entries_.empty()) {
             enters = true;
             moved |= advance_entries();
-            awaits_signal_.store(!entries_.empty() && entries_.front().execution->awaits_signal(),
+            awaits_signal_.store(!entries_.empty() && awaits_signal(entries_.front()),
                                  std::memory_order_relaxed);
         }
     } catch (const std::exception& error) {

@@ -45,6 +45,8 @@ void ScheduleBuilder::use_stage(std::uint64_t count) {
 
 void ScheduleBuilder::meet_first() { schedule_.meets_first = true; }
 
+void ScheduleBuilder::run_ahead() { schedule_.runs_ahead = true; }
+
 ScheduleBuilder::Steps ScheduleBuilder::send(int peer, Slice src, std::span<const Steps> after) {
     return append({.kind = StepKind::send, .peer = peer, .dst = {}, .srcs = {src}, .after = {}},
                   after);
@@ -87,6 +89,10 @@ ScheduleBuilder::Steps ScheduleBuilder::wait(int peer) {
     const auto id = static_cast<std::uint32_t>(schedule_.steps.size());
     append_piece({.kind = StepKind::wait, .peer = peer, .dst = {}, .srcs = {}, .after = {}}, {});
     return {id, id + 1};
+}
+
+void ScheduleBuilder::expect(int peer) {
+    append_piece({.kind = StepKind::expect, .peer = peer, .dst = {}, .srcs = {}, .after = {}}, {});
 }
 
 void ScheduleBuilder::meet() {

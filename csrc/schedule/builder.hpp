@@ -41,6 +41,8 @@ public:
     void use_stage(std::uint64_t count);
     /// Has all ranks enter the call before any runs its first step.
     void meet_first();
+    /// Lets ranks be several calls ahead of others: see Schedule.
+    void run_ahead();
 
     /// `after` names steps to wait for although they touch other memory.
     Steps send(int peer, Slice src, std::span<const Steps> after = {});
@@ -58,6 +60,8 @@ public:
     /// `after` names steps that must be complete before the peer is told.
     void signal(int peer, std::span<const Steps> after = {});
     Steps wait(int peer);
+    /// Takes a signal without waiting for it.
+    void expect(int peer);
     /// Waits until all ranks are here: everybody signals everybody.
     void meet();
 

@@ -52,6 +52,11 @@ std::optional<std::string> Causality::check_all_met() const {
     for (std::size_t r = 0; r < schedules_.size(); ++r) {
         Ranks met = met_first(r);
         for (const Ranks& step : known_[r]) merge(met, step);
+        for (const Step& step : schedules_[r].steps) {
+            const bool is_expected =
+                step.kind == StepKind::expect && schedules_[r].collective != Collective::barrier;
+            if (is_expected) met[static_cast<std::size_t>(step.peer)] = true;
+        }
         const auto missing = std::ranges::find(met, false);
         if (missing != met.end()) {
             return "rank " + std::to_string(r) + " may leave the call before rank " +

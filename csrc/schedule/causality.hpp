@@ -21,7 +21,8 @@ public:
     /// Follows one event, a local step or a message named by its send, after all before it.
     void run(StepId event, const Messages& messages);
 
-    /// Says who may leave the call before whom has entered, if so.
+    /// Says who may leave the call before whom has entered, if so. In all but a barrier, those
+    /// count as met whose signals a rank expects.
     [[nodiscard]] std::optional<std::string> check_all_met() const;
 
 private:

@@ -78,7 +78,9 @@ void Frontier::complete(StepId event, std::vector<StepId>& ready) {
     release_successors(event, ready);
     const StepKind kind = step_of(event).kind;
     const StepId receiver = messages_.partner(event);
-    if (kind == StepKind::signal) release(receiver, ready);
+    if (kind == StepKind::signal && step_of(receiver).kind == StepKind::wait) {
+        release(receiver, ready);
+    }
     if (kind != StepKind::send) return;
     release_successors(receiver, ready);
     const StepId next = messages_.next_send(event);

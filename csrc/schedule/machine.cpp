@@ -106,6 +106,7 @@ Machine::Failure Machine::run(StepId event, const Messages& messages) {
         }
         case StepKind::signal:
         case StepKind::wait:
+        case StepKind::expect:
             return std::nullopt;
         case StepKind::recv:
         case StepKind::recv_reduce:

@@ -22,7 +22,6 @@ StepNumbers by_peer(const Schedule& schedule, Wanted&& wanted) {
 
 bool sends(StepKind kind) { return kind == StepKind::send; }
 bool signals(StepKind kind) { return kind == StepKind::signal; }
-bool waits(StepKind kind) { return kind == StepKind::wait; }
 
 /// Those with one peer.
 std::span<const std::uint32_t> channel(const StepNumbers& steps, const Schedule& schedule,
@@ -59,7 +58,7 @@ void Messages::match(std::span<const Schedule> schedules, bool messages) {
     };
     std::vector<StepNumbers> ins;
     for (const Schedule& schedule : schedules) {
-        ins.push_back(by_peer(schedule, messages ? receives : waits));
+        ins.push_back(by_peer(schedule, messages ? receives : takes_signal));
     }
     for (int from = 0; from < ranks; ++from) {
         const StepNumbers outs = by_peer(schedules[at(from)], messages ? sends : signals);

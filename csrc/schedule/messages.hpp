@@ -22,10 +22,11 @@ struct StepId {
 [[nodiscard]] std::string name_of(StepId id, const Step& step);
 
 /// Which receive each send meets, which message went before on the same channel, and which signal
-/// ends each wait.
+/// each wait or expectation takes.
 class Messages {
 public:
-    /// The k-th send from a to b meets the k-th receive at b from a; so do signals and waits.
+    /// The k-th send from a to b meets the k-th receive at b from a; so do signals and what takes
+    /// them.
     explicit Messages(std::span<const Schedule> schedules);
 
     /// Why the messages do not match, if they do not.

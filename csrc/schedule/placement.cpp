@@ -50,6 +50,7 @@ bool right_number_of_sources(const Step& step) {
         case StepKind::recv:
         case StepKind::signal:
         case StepKind::wait:
+        case StepKind::expect:
             return step.srcs.empty();
         case StepKind::reduce:
             return step.srcs.size() >= 2;

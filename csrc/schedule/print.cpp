@@ -52,6 +52,8 @@ std::string to_string(const Step& step) {
             return "signal " + peer;
         case StepKind::wait:
             return "wait for " + peer;
+        case StepKind::expect:
+            return "expect " + peer;
     }
     return "unknown step";
 }
@@ -61,7 +63,8 @@ std::string to_string(const Schedule& schedule) {
     text << name(schedule.collective) << ", rank " << schedule.rank << " of " << schedule.size
          << ": input " << schedule.input_count << ", output " << schedule.output_count
          << ", scratch " << schedule.scratch_count << ", stage " << schedule.stage_count
-         << " elements" << (schedule.meets_first ? ", all ranks meet first" : "") << "\n";
+         << " elements" << (schedule.meets_first ? ", all ranks meet first" : "")
+         << (schedule.runs_ahead ? ", ranks may run ahead" : "") << "\n";
     for (std::size_t i = 0; i < schedule.steps.size(); ++i) {
         text.width(4);
         text << i << "  " << to_string(schedule.steps[i]);

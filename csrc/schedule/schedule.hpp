@@ -16,6 +16,7 @@ enum class StepKind : std::uint8_t {
     reduce,       ///< dst = srcs[0] (+) srcs[1] (+) ..., left to right
     signal,       ///< tell `peer` that what came before is done
     wait,         ///< until `peer` has told so
+    expect,       ///< that `peer` will tell so, sooner or later: takes its signal on credit
 };
 
 /// One action of one rank. A step may start when every step in `after` is complete and, for a
@@ -42,9 +43,13 @@ struct Step {
 [[nodiscard]] constexpr bool is_message(StepKind kind) {
     return kind == StepKind::send || receives(kind);
 }
-/// A signal or a wait: it moves nothing.
+/// Takes a signal, whether it has come or not.
+[[nodiscard]] constexpr bool takes_signal(StepKind kind) {
+    return kind == StepKind::wait || kind == StepKind::expect;
+}
+/// Gives or takes a signal: it moves nothing.
 [[nodiscard]] constexpr bool synchronises(StepKind kind) {
-    return kind == StepKind::signal || kind == StepKind::wait;
+    return kind == StepKind::signal || takes_signal(kind);
 }
 [[nodiscard]] constexpr bool writes(StepKind kind) {
     return kind != StepKind::send && !synchronises(kind);
@@ -57,15 +62,20 @@ struct Step {
 ///
 /// Messages between two ranks match in the order of the steps: the k-th send from a to b meets
 /// the k-th receive at b from a (a *channel*). Executors post them in that order, too. Likewise the
-/// k-th wait at b for a ends with the k-th signal from a to b; a signal never blocks.
+/// k-th wait at b for a ends with the k-th signal from a to b; a signal never blocks. An
+/// expectation takes a signal as a wait does, but need not wait for it, and orders nothing.
 ///
 /// What a schedule with one-sided steps may rely on at its start, besides its own input:
 ///  - every rank's stage is free, since executors let nobody have it whom a peer may still be
 ///    reading in an earlier call;
 ///  - if `meets_first`, all ranks of the node have entered the call. Otherwise the schedule itself
-///  must see to
-///    it that no rank ends before all have entered: executors rely on that for the stages of the
-///    next call but one.
+///    must see to it that no rank ends before all have entered, but those whose signals it only
+///    expects: executors rely on that for the stages of later calls.
+///
+/// In a call that `runs_ahead`, ranks may be several calls ahead of others, and expect signals. For
+/// executors to know by how many, and that it does no harm to wait for what is expected, every rank
+/// gives every other one signal, before it takes any, sends no messages, and uses as much of its
+/// stage as the others.
 struct Schedule {
     Collective collective = Collective::barrier;
     int rank = 0;
@@ -75,6 +85,7 @@ struct Schedule {
     std::uint64_t scratch_count = 0;
     std::uint64_t stage_count = 0;
     bool meets_first = false;
+    bool runs_ahead = false;
     std::vector<Step> steps;
 
     bool operator==(const Schedule&) const = default;

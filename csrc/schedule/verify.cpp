@@ -22,9 +22,9 @@
 //     rank its own dependencies do that, in which a send or receive ends when it is complete
 //     (find_hazard); a message reads its sender's slice while the send is under way, and writes its
 //     receiver's slice while the receive is. For steps of different ranks, where these see each
-//     other's memory, dependencies, signals and waits do (OneSided). So for every read it is fixed
-//     which write came last before it, and a slice that is being sent does not change meanwhile,
-//     whether the transport copies it at once, at the match, or in between.
+//     other's memory, dependencies, signals and waits do (OneSided); expectations do not. So for
+//     every read it is fixed which write came last before it, and a slice that is being sent does
+//     not change meanwhile, whether the transport copies it at once, at the match, or in between.
 //  3. By 1 and 2, the values that an event reads are those that certain other events have produced,
 //     the same in every execution. Dependencies, messages of one channel in order, and signals only
 //     point forward in the one order that was found; by induction along it, every event computes
@@ -34,6 +34,9 @@
 //     transport may add waits for more: posting in channel order, a bounded number of messages
 //     under way per channel, a send that waits for its receiver. As all events could be put into
 //     an order (Frontier), those waits form no cycle.
+//
+// An executor may wait for what is expected: all of a rank's signals are given before it takes any
+// (check_ahead), so that they come whatever else is waited for.
 //
 // Hence the values found, and that all events took place, hold for every timing.
 
@@ -76,7 +79,8 @@ Failure check_call(std::span<const Request> requests, std::span<const Schedule> 
                             request.size == static_cast<int>(requests.size());
         if (!is_own || schedule.rank != request.rank || schedule.size != request.size ||
             schedule.collective != request.collective ||
-            schedule.meets_first != schedules[0].meets_first) {
+            schedule.meets_first != schedules[0].meets_first ||
+            schedule.runs_ahead != schedules[0].runs_ahead) {
             return rank_name(r) + "the schedule is for another call";
         }
         const Request& first = requests[0];
@@ -88,6 +92,32 @@ Failure check_call(std::span<const Request> requests, std::span<const Schedule> 
         }
     }
     return requests[0].collective == Collective::all_to_all ? check_counts(requests) : std::nullopt;
+}
+
+/// Does the schedule keep to what executors rely on where ranks may be several calls ahead?
+Failure check_ahead(const Schedule& schedule, const Schedule& first) {
+    std::vector<int> given(static_cast<std::size_t>(schedule.size));
+    bool has_taken = false;
+    for (const Step& step : schedule.steps) {
+        if (!schedule.runs_ahead) {
+            if (step.kind == StepKind::expect) return "expects signals, but may not run ahead";
+            continue;
+        }
+        if (is_message(step.kind)) return "sends messages, but may run ahead";
+        has_taken = has_taken || takes_signal(step.kind);
+        if (step.kind != StepKind::signal) continue;
+        if (has_taken) return "gives a signal after it has taken one, but may run ahead";
+        ++given[static_cast<std::size_t>(step.peer)];
+    }
+    if (!schedule.runs_ahead) return std::nullopt;
+    if (schedule.meets_first) return "meets first, but may run ahead";
+    if (schedule.stage_count != first.stage_count) {
+        return "uses another length of its stage than rank 0, but may run ahead";
+    }
+    // None to itself.
+    given[static_cast<std::size_t>(schedule.rank)] = 1;
+    if (std::ranges::all_of(given, [](int signals) { return signals == 1; })) return std::nullopt;
+    return "does not give one signal to every other rank, but may run ahead";
 }
 
 bool is_one_sided_call(std::span<const Schedule> schedules) {
@@ -103,7 +133,8 @@ public:
     Followers(std::span<const Schedule> schedules, std::span<const Placement> places,
               const std::vector<int>& nodes)
         : one_sided_(is_one_sided_call(schedules)),
-          // Stages of later calls rely on it that nobody leaves before all have entered.
+          // Stages of later calls rely on it that nobody leaves before all have entered, but those
+          // whom it expects.
           all_meet_((one_sided_ && !schedules[0].meets_first) ||
                     schedules[0].collective == Collective::barrier),
           accesses_(one_sided_ ? schedules : schedules.first(0), places),
@@ -139,6 +170,7 @@ Failure verify(std::span<const Request> requests, std::span<const Schedule> sche
             return rank_name(r) + *failure;
         }
         if (auto hazard = find_hazard(schedules[r], places)) return rank_name(r) + *hazard;
+        if (auto failure = check_ahead(schedules[r], schedules[0])) return rank_name(r) + *failure;
     }
     const Messages messages(schedules);
     if (messages.mismatch()) return messages.mismatch();

@@ -232,6 +232,7 @@ def _for_programs(shown: Plan, rank: int | None, tuning: Tuning) -> dict[str, An
         "chunk": shown.chunk,
         "reach": shown.reach,
         "meets_first": shown.schedules[0].meets_first,
+        "runs_ahead": shown.schedules[0].runs_ahead,
         "cost": shown.description.cost,
         "source": shown.description.source,
         "failure": shown.failure,

@@ -22,6 +22,7 @@ def _rank_table(plan: Plan, rank: int, intervals: list[tuple[float, float]]) -> 
         f"{schedule.output_count}, scratch {schedule.scratch_count} elements"
         + (f", stage {schedule.stage_count}" if schedule.stage_count else "")
         + (", after all have entered" if schedule.meets_first else "")
+        + (", may run ahead" if schedule.runs_ahead else "")
     ]
     if not schedule.steps:
         return f"{lines[0]}\n  nothing to do\n"

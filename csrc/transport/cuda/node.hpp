@@ -29,8 +29,8 @@ public:
     [[nodiscard]] bool map_stage(int peer, const SharedNode::Place& place);
 
     /// As SharedNode::stage().
-    [[nodiscard]] std::byte* stage(int peer, bool meets_first) const {
-        return stages_[static_cast<std::size_t>(peer)] + node_.stage_offset(meets_first);
+    [[nodiscard]] std::byte* stage(int peer, SharedNode::Area area) const {
+        return stages_[static_cast<std::size_t>(peer)] + node_.stage_offset(area);
     }
     /// Where the GPU of this rank sees a place of a peer's; null for none. Not for a hidden one.
     /// Throws cuda::CudaError and std::system_error when the memory cannot be mapped.

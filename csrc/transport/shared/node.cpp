@@ -10,9 +10,8 @@ constexpr std::size_t page = 4096;
 
 std::size_t whole_pages(std::size_t bytes) { return (bytes + page - 1) / page * page; }
 
-/// One number for all words but the last.
-std::uint64_t mixed(const SharedNode::Post& words) {
-    std::uint64_t mark = 0;
+/// One number for all words but the last, and for what came before them.
+std::uint64_t mixed(std::uint64_t mark, const SharedNode::Post& words) {
     for (const std::uint64_t word : std::span(words).first<SharedNode::post_words - 1>()) {
         // The first round of the finaliser of splitmix64 (Steele, Lea and Flood 2014).
         mark = (mark ^ word) * 0xbf58476d1ce4e5b9U;
@@ -24,7 +23,8 @@ std::uint64_t mixed(const SharedNode::Post& words) {
 }  // namespace
 
 std::size_t SharedNode::bytes(int ranks) {
-    return whole_pages(NodeSignals::bytes(ranks) + at(ranks) * 2 * sizeof(Card)) +
+    return whole_pages(NodeSignals::bytes(ranks) +
+                       at(ranks) * NodeSignals::contexts * sizeof(Card)) +
            at(ranks) * rank_bytes;
 }
 
@@ -36,6 +36,8 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
       cards_(reinterpret_cast<Card*>(memory_.get() + NodeSignals::bytes(size()))),
       stages_(memory_.get() + bytes(size()) - processes_.size() * rank_bytes),
       taken_(processes_.size()),
+      last_(processes_.size()),
+      owed_(processes_.size()),
       seen_(processes_.size()),
       attached_(processes_.size()) {
     for (int peer = 0; peer < size(); ++peer) {
@@ -45,10 +47,9 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
 
 void SharedNode::enter(const Post& what, const Place& input, const Place& output) {
     ++calls_;
-    mark_ = mixed(what);
-    signals_.enter(calls_, mark_);
-    // Whoever reads the card of the call before last is in it; this rank has since had everybody's
-    // signal of the last call, so nobody is.
+    mark_ = mixed(mark_, what);
+    // Of its halves, the one that depends on all bits of what was mixed.
+    signals_.enter(calls_, static_cast<std::uint32_t>(mark_ >> 32));
     auto word = card(rank_, calls_).words.begin();
     const auto put = [&](std::uint64_t value) {
         (word++)->store(value, std::memory_order_relaxed);
@@ -68,22 +69,64 @@ SharedNode::Place SharedNode::of(const void* data, std::size_t bytes) {
     return found ? at(*found) : hidden();
 }
 
-SharedNode::Post SharedNode::posted(int peer) const {
+SharedNode::Post SharedNode::posted(int rank, std::uint64_t call) const {
     Post post{};
-    const Card& theirs = card(peer, calls_);
+    const Card& its = card(rank, call);
     for (std::size_t i = 0; i < post_words; ++i) {
-        post[i] = theirs.words[i].load(std::memory_order_relaxed);
+        post[i] = its.words[i].load(std::memory_order_relaxed);
     }
     return post;
 }
 
+std::uint64_t SharedNode::owed_by_now(int peer) {
+    seen_[at(peer)] = signals_.signals_to_one(peer);
+    const std::uint64_t come = signals_.signals_to_all(peer) + seen_[at(peer)];
+    return taken_[at(peer)] - std::min(come, taken_[at(peer)]);
+}
+
+std::optional<int> SharedNode::look_for_owed() {
+    if (debtors_ == 0) return std::nullopt;
+    for (const int peer : peers_) {
+        if (owed(peer) == 0) continue;
+        for (std::uint64_t now = owed_by_now(peer); now != owed(peer);) {
+            settle(peer, now);
+            if (is_same_call(peer, last_[at(peer)] - now)) break;
+            // Unless it has gone on meanwhile, and this is the mark of a later call.
+            now = owed_by_now(peer);
+            if (now == owed(peer)) return peer;
+        }
+    }
+    return std::nullopt;
+}
+
+std::uint64_t SharedNode::owed_beyond(std::uint64_t most) {
+    std::uint64_t sum = 0;
+    for (const int peer : peers_) {
+        if (owed(peer) <= most) continue;
+        const std::uint64_t now = owed_by_now(peer);
+        sum += now - std::min(now, most);
+    }
+    return sum;
+}
+
+SharedNode::Difference SharedNode::difference(int peer) const {
+    const std::uint64_t last = last_[at(peer)] - owed(peer);
+    // Those before are known to be the same.
+    const std::uint64_t first = last - std::min(last - 1, most_ahead);
+    for (std::uint64_t call = first; call < last; ++call) {
+        Difference found{posted(rank_, call), posted(peer, call)};
+        // The first word counts calls.
+        const bool is_of_call = found.own[0] == found.theirs[0];
+        if (is_of_call && !std::equal(found.own.begin(), found.own.end() - 1, found.theirs.begin()))
+            return found;
+    }
+    return {posted(rank_, last), posted(peer, last)};
+}
+
 std::optional<SharedNode::Post> SharedNode::last_seen(int peer) const {
     std::optional<Post> last;
-    for (std::size_t parity = 0; parity < 2; ++parity) {
-        Post post{};
-        for (std::size_t i = 0; i < post_words; ++i) {
-            post[i] = card(peer, parity).words[i].load(std::memory_order_relaxed);
-        }
+    for (std::uint64_t context = 0; context < NodeSignals::contexts; ++context) {
+        const Post post = posted(peer, context);
         // The first word counts calls.
         if (post[0] > 0 && (!last || post[0] > (*last)[0])) last = post;
     }

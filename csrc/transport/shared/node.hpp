@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -19,14 +20,41 @@ namespace pycoll {
 /// What the ranks of one node share for one communicator: signals, a stage for each rank, and a
 /// board on which each rank posts what it has come for.
 ///
+/// How far ranks are apart
+/// -----------------------
+/// A rank takes every signal that peers send it, after it has come (take_signal), or before
+/// (expect): then the peer owes it. Signals are only ever expected in calls in which each rank
+/// gives each other one, on entering; so a peer that owes n signals has yet to enter the last n
+/// calls in which this rank took one from it. A rank enters no call while a peer is `most_ahead`
+/// calls behind; hence while it is in call k, everybody has entered call k - most_ahead, and is
+/// done with all calls before that.
+///
+/// For a call k, a rank uses mark, card and part of the stage number k % contexts, which it had
+/// used for call k - contexts before. Nobody reads these any more: most_ahead < contexts. Peers
+/// read marks and cards of calls that they have entered, the last at most one call back and those
+/// before as long as they are owed signals of them: while a rank is in call k, those from k -
+/// most_ahead on. The owner of what they read is not more than most_ahead calls ahead of them, so
+/// that it may have come to use the same mark again only for calls of which they are owed a signal,
+/// after that has come: they look again then.
+///
+/// Calls that share two parts of the stages, by turns, may be entered only when nobody owes
+/// anything: then all have entered the call before, and are done with the one before that.
+///
 /// One thread at a time may call in, but for the members that say otherwise.
 class SharedNode {
 public:
+    /// How many calls a rank may be ahead of others.
+    static constexpr std::uint64_t most_ahead = NodeSignals::contexts - 2;
     /// Bytes of a rank's stage: two areas for calls in which the ranks do not meet first (in two
-    /// calls in a row they use different ones), and one for calls in which they do.
+    /// calls in a row they use different ones), one for calls in which they do, and small ones for
+    /// calls in which they may be far apart.
     static constexpr std::size_t slot_bytes = std::size_t{256} << 10;
     static constexpr std::size_t stage_bytes = std::size_t{2} << 20;
-    static constexpr std::size_t rank_bytes = 2 * slot_bytes + stage_bytes;
+    static constexpr std::size_t ahead_bytes = std::size_t{32} << 10;
+    static constexpr std::size_t rank_bytes =
+        2 * slot_bytes + stage_bytes + NodeSignals::contexts * ahead_bytes;
+    /// Which part of the stages a call uses.
+    enum class Area : std::uint8_t { by_turns, after_meeting, ahead };
     /// Words of a post.
     static constexpr std::size_t post_words = 8;
     using Post = std::array<std::uint64_t, post_words>;
@@ -65,7 +93,30 @@ public:
         seen_[at(peer)] = signals_.signals_to_one(peer);
         return to_all + seen_[at(peer)] > taken_[at(peer)];
     }
-    void take_signal(int peer) { ++taken_[at(peer)]; }
+    /// Takes one that has come.
+    void take_signal(int peer) {
+        ++taken_[at(peer)];
+        last_[at(peer)] = calls_;
+        settle(peer, 0);
+    }
+    /// Takes one that has yet to come, or has.
+    void expect_signal(int peer) {
+        ++taken_[at(peer)];
+        last_[at(peer)] = calls_;
+        settle(peer, owed_[at(peer)] + 1);
+    }
+    /// Looks which of the signals that are owed have come. Returns a peer that has made another
+    /// call than this rank, in one of those of which they have; nothing if there is none.
+    [[nodiscard]] std::optional<int> look_for_owed();
+    /// How many signals a peer owes, as far as has been looked.
+    [[nodiscard]] std::uint64_t owed(int peer) const { return owed_[at(peer)]; }
+    /// Does nobody owe more than so many?
+    [[nodiscard]] bool owes_at_most(std::uint64_t most) const {
+        return debtors_ == 0 ||
+               std::ranges::all_of(owed_, [=](std::uint64_t owed) { return owed <= most; });
+    }
+    /// How many have yet to come, in all, until that is so. Looks anew.
+    [[nodiscard]] std::uint64_t owed_beyond(std::uint64_t most);
 
     /// Where an array of a call lies, as ranks tell each other.
     struct Place {
@@ -94,11 +145,19 @@ public:
     /// they have this rank's first signal of the call. The first word of `what` counts calls; the
     /// last one may be another on each rank.
     void enter(const Post& what, const Place& input, const Place& output);
-    /// Has a peer posted the same as this rank, but for the last word? Only after its first signal.
-    /// Costs nothing: a number made of the post stands beside the count of signals.
-    [[nodiscard]] bool is_same_call(int peer) const { return signals_.mark_of(peer) == mark_; }
+    /// Has a peer posted the same as this rank, but for the last word, in this call and all before?
+    /// Only after its first signal. Costs nothing: a number made of the posts stands beside the
+    /// count of signals.
+    [[nodiscard]] bool is_same_call(int peer) const { return is_same_call(peer, calls_); }
     /// What a rank has posted for the call that this rank is in. Only after its first signal.
-    [[nodiscard]] Post posted(int peer) const;
+    [[nodiscard]] Post posted(int peer) const { return posted(peer, calls_); }
+    /// What this rank and a peer have posted for the first call in which they differ, once one has
+    /// been found.
+    struct Difference {
+        Post own;
+        Post theirs;
+    };
+    [[nodiscard]] Difference difference(int peer) const;
     /// The last thing that a peer has posted, which may be changing; nothing at the start.
     [[nodiscard]] std::optional<Post> last_seen(int peer) const;
 
@@ -115,12 +174,20 @@ public:
     [[nodiscard]] std::byte* attach(int peer, const Place& place);
 
     /// A peer's stage, for the call that this rank is in.
-    [[nodiscard]] std::byte* stage(int peer, bool meets_first) const {
-        return stages_ + at(peer) * rank_bytes + stage_offset(meets_first);
+    [[nodiscard]] std::byte* stage(int peer, Area area) const {
+        return stages_ + at(peer) * rank_bytes + stage_offset(area);
     }
     /// Where it begins among the bytes of a rank.
-    [[nodiscard]] std::size_t stage_offset(bool meets_first) const {
-        return meets_first ? 2 * slot_bytes : calls_ % 2 * slot_bytes;
+    [[nodiscard]] std::size_t stage_offset(Area area) const {
+        switch (area) {
+            case Area::by_turns:
+                return calls_ % 2 * slot_bytes;
+            case Area::after_meeting:
+                return 2 * slot_bytes;
+            case Area::ahead:
+                break;
+        }
+        return 2 * slot_bytes + stage_bytes + calls_ % NodeSignals::contexts * ahead_bytes;
     }
 
     /// Signals that have arrived, from all peers together.
@@ -152,7 +219,17 @@ private:
 
     static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
     [[nodiscard]] Card& card(int rank, std::uint64_t call) const {
-        return cards_[at(rank) * 2 + call % 2];
+        return cards_[at(rank) * NodeSignals::contexts + call % NodeSignals::contexts];
+    }
+    [[nodiscard]] Post posted(int rank, std::uint64_t call) const;
+    [[nodiscard]] bool is_same_call(int peer, std::uint64_t call) const {
+        return signals_.mark_of(peer, call) == signals_.mark_of(rank_, call);
+    }
+    [[nodiscard]] std::uint64_t owed_by_now(int peer);
+    /// A peer owes so many by now.
+    void settle(int peer, std::uint64_t owed) {
+        debtors_ += (owed > 0 ? 1 : 0) - (owed_[at(peer)] > 0 ? 1 : 0);
+        owed_[at(peer)] = owed;
     }
 
     std::shared_ptr<std::byte> memory_;
@@ -166,8 +243,14 @@ private:
     std::vector<int> signalled_;
     /// Calls entered.
     std::uint64_t calls_ = 0;
+    /// Made of all that this rank has posted.
     std::uint64_t mark_ = 0;
     std::vector<std::uint64_t> taken_;
+    /// The call in which a signal of each peer was last taken.
+    std::vector<std::uint64_t> last_;
+    std::vector<std::uint64_t> owed_;
+    /// How many peers owe signals.
+    int debtors_ = 0;
     /// Signals from each peer to this rank alone, as far as looked at.
     std::vector<std::uint64_t> seen_;
     std::vector<int> peers_;

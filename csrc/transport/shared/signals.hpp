@@ -21,6 +21,9 @@ namespace pycoll {
 class NodeSignals {
 public:
     static constexpr std::size_t cache_line = 64;
+    /// Calls of one rank that are told apart at a time: as many as have marks on the cache line of
+    /// its count of signals.
+    static constexpr std::uint64_t contexts = 14;
 
     /// Bytes that the counters of `ranks` ranks take.
     [[nodiscard]] static std::size_t bytes(int ranks);
@@ -29,13 +32,13 @@ public:
     NodeSignals(std::byte* memory, int rank, int ranks);
 
     /// This rank is in that call now, which goes by `mark`: shown to whoever gets a signal of it.
-    void enter(std::uint64_t call, std::uint64_t mark) {
-        call_ = call;
-        own(rank_).marks[call % 2].store(mark, std::memory_order_relaxed);
+    void enter(std::uint64_t call, std::uint32_t mark) {
+        // Whoever sees this mark sees all signals of earlier calls.
+        own(rank_).marks[call % contexts].store(mark, std::memory_order_release);
     }
-    /// The mark of a peer that has sent its first signal of the call that this rank is in.
-    [[nodiscard]] std::uint64_t mark_of(int peer) const {
-        return own(peer).marks[call_ % 2].load(std::memory_order_relaxed);
+    /// The mark of a call of a rank: of one of the last `contexts`, of which a signal has come.
+    [[nodiscard]] std::uint32_t mark_of(int rank, std::uint64_t call) const {
+        return own(rank).marks[call % contexts].load(std::memory_order_acquire);
     }
 
     /// Counts one more signal from this rank to `peer`. By one thread at a time, and must_wake()
@@ -74,8 +77,8 @@ private:
     /// What a rank tells all others.
     struct alignas(cache_line) OwnLine {
         Counter to_all;
-        /// By the parity of the call: whoever signals may be one call ahead, no more.
-        std::array<Counter, 2> marks;
+        /// By the number of the call.
+        std::array<std::atomic<std::uint32_t>, contexts> marks;
     };
     struct alignas(cache_line) Doorbell {
         /// What all sleep on: the futex call takes 32 bits.
@@ -84,6 +87,7 @@ private:
         std::atomic<std::uint32_t> sleepers;
     };
     static_assert(Counter::is_always_lock_free, "atomics must work between processes");
+    static_assert(sizeof(OwnLine) == cache_line, "one look at a rank, one line");
 
     [[nodiscard]] Line& line(int from, int to) const {
         return lines_[static_cast<std::size_t>(to) * static_cast<std::size_t>(ranks_) +
@@ -103,7 +107,6 @@ private:
 
     int rank_;
     int ranks_;
-    std::uint64_t call_ = 0;
     std::uint32_t seen_rings_ = 0;
     Doorbell* doorbell_;
     OwnLine* own_;

@@ -14,9 +14,9 @@ def partners(schedules: list[_core.Schedule]) -> dict[StepId, StepId]:
     return _matched(schedules, ("send",), ("recv", "recv_reduce"))
 
 
-def waits_for(schedules: list[_core.Schedule]) -> dict[StepId, StepId]:
-    """Return the wait that each signal ends, in the same way."""
-    return _matched(schedules, ("signal",), ("wait",))
+def takers(schedules: list[_core.Schedule]) -> dict[StepId, StepId]:
+    """Return the wait that each signal ends, or the expectation that it meets, in the same way."""
+    return _matched(schedules, ("signal",), ("wait", "expect"))
 
 
 def _matched(
@@ -41,11 +41,11 @@ def _matched(
 def events_in_order(
     schedules: list[_core.Schedule],
     meeting: dict[StepId, StepId],
-    waits: dict[StepId, StepId],
+    taking: dict[StepId, StepId],
 ) -> list[StepId]:
     """Return all steps but the receives, which are part of their sends, each after its causes.
 
-    A wait comes after its signal, too.
+    What takes a signal comes after it, too.
     """
     event_of = {receive: send for send, receive in meeting.items()}
     pending: dict[StepId, int] = defaultdict(int)
@@ -57,9 +57,9 @@ def events_in_order(
             pending[event] += len(step.after)
             for before in step.after:
                 followers[schedule.rank, before].append(event)
-    for signal, wait in waits.items():
-        pending[wait] += 1
-        followers[signal].append(wait)
+    for signal, taker in taking.items():
+        pending[taker] += 1
+        followers[signal].append(taker)
     order = [event for event, causes in pending.items() if causes == 0]
     for event in order:  # grows while it is walked
         ends = [event, meeting[event]] if event in meeting else [event]

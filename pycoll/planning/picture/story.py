@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pycoll import _core
-from pycoll.planning.picture.events import StepId, events_in_order, partners, waits_for
+from pycoll.planning.picture.events import StepId, events_in_order, partners, takers
 from pycoll.planning.picture.memory import Memory, Run, fold
 from pycoll.planning.plans import Plan
 
@@ -78,15 +78,16 @@ def tell(plan: Plan) -> Story:
     """Run the schedules of a proven plan symbolically."""
     execution = _Barrier(plan) if plan.collective == "barrier" else _Execution(plan)
     meeting = partners(plan.schedules)
-    waits = waits_for(plan.schedules)
-    signals = {wait: signal for signal, wait in waits.items()}
-    for event in events_in_order(plan.schedules, meeting, waits):
+    taking = takers(plan.schedules)
+    signals = {taker: signal for signal, taker in taking.items()}
+    for event in events_in_order(plan.schedules, meeting, taking):
         if event in meeting:
             execution.pass_message(event, meeting[event])
-        elif event in waits:
+        elif event in taking:
             execution.signal(event)
         elif event in signals:
-            execution.wait(event, signals[event])
+            if plan.schedules[event[0]].steps[event[1]].kind == "wait":
+                execution.wait(event, signals[event])
         else:
             execution.work(event)
     story = execution.story
