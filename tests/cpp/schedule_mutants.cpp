@@ -25,6 +25,7 @@ public:
         change_slices();
         forget_dependencies();
         change_fold();
+        change_patience();
         duplicate();
         reorder();
         reorder_sequence();
@@ -157,6 +158,14 @@ private:
         }
     }
 
+    /// Waits for what it only expects, or the other way round.
+    void change_patience() const {
+        if (!takes_signal(step().kind)) return;
+        const bool waits = step().kind == StepKind::wait;
+        edited(waits ? "expected only" : "waited for", false,
+               [&](Step& s) { s.kind = waits ? StepKind::expect : StepKind::wait; });
+    }
+
     /// Once more at once, or at the very end.
     void duplicate() const {
         Schedule mutant = original_;
@@ -252,6 +261,9 @@ void visit_header_mutants(const Schedule& original, const Visit& visit) {
     Mutant mutant{.change = "meets_first toggled", .schedule = original, .is_wrong = true};
     mutant.schedule.meets_first = !original.meets_first;
     // Alone, in a call of several.
+    if (original.size > 1) visit(mutant);
+    mutant = {.change = "runs_ahead toggled", .schedule = original, .is_wrong = true};
+    mutant.schedule.runs_ahead = !original.runs_ahead;
     if (original.size > 1) visit(mutant);
     if (original.stage_count == 0) return;
     mutant = {.change = "a shorter stage", .schedule = original, .is_wrong = false};

@@ -1,6 +1,7 @@
 #include "schedule_oracle.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "schedule_order.hpp"
 #include "schedule_places.hpp"
@@ -74,7 +75,7 @@ bool is_visible(const Slice& slice) {
 
 /// Does the step have to do with the memory that ranks share?
 bool is_shared(const Step& step) {
-    if (step.kind == StepKind::signal || step.kind == StepKind::wait) return true;
+    if (synchronises(step.kind)) return true;
     return (writes(step.kind) && is_visible(step.dst)) ||
            std::ranges::any_of(step.srcs, is_visible);
 }
@@ -83,7 +84,7 @@ bool is_well_formed(const Requests& requests, const Schedules& schedules, int ra
                     std::uint32_t id) {
     const Schedule& schedule = schedules[static_cast<std::size_t>(rank)];
     const Step& step = schedule.steps[id];
-    const bool is_flag = step.kind == StepKind::signal || step.kind == StepKind::wait;
+    const bool is_flag = synchronises(step.kind);
     if ((is_message(step.kind) || is_flag) &&
         (step.peer < 0 || step.peer >= schedule.size || step.peer == rank)) {
         return false;
@@ -127,6 +128,32 @@ bool keeps_sequence(const Schedule& schedule) {
     return true;
 }
 
+/// Does it keep to what is said of calls that run ahead, or expect nothing?
+bool may_run_ahead(const Schedules& schedules, std::size_t rank) {
+    const Schedule& schedule = schedules[rank];
+    std::vector<int> signalled;
+    for (std::size_t i = 0; i < schedule.steps.size(); ++i) {
+        const StepKind kind = schedule.steps[i].kind;
+        if (kind == StepKind::expect && !schedule.runs_ahead) return false;
+        if (is_message(kind) && schedule.runs_ahead) return false;
+        if (kind != StepKind::signal) continue;
+        signalled.push_back(schedule.steps[i].peer);
+        const auto before = std::span(schedule.steps).first(i);
+        if (schedule.runs_ahead && std::ranges::any_of(before, takes_signal, &Step::kind)) {
+            return false;
+        }
+    }
+    if (!schedule.runs_ahead) return true;
+    if (schedule.meets_first || schedule.stage_count != schedules[0].stage_count) return false;
+    signalled.push_back(static_cast<int>(rank));
+    std::ranges::sort(signalled);
+    for (int peer = 0; peer < schedule.size; ++peer) {
+        const auto place = static_cast<std::size_t>(peer);
+        if (place >= signalled.size() || signalled[place] != peer) return false;
+    }
+    return signalled.size() == schedules.size();
+}
+
 /// Does some step touch the input or output of a peer that may not have entered the call, or may
 /// have left it?
 bool has_trespass(const Order& order, const Schedules& schedules,
@@ -166,6 +193,8 @@ std::optional<std::string> find_fault(const Requests& requests, const Schedules&
     bool shares_memory = false;
     for (std::size_t r = 0; r < schedules.size(); ++r) {
         if (schedules[r].meets_first != schedules[0].meets_first) return "not all meet first";
+        if (schedules[r].runs_ahead != schedules[0].runs_ahead) return "not all run ahead";
+        if (!may_run_ahead(schedules, r)) return "must not run ahead";
         for (std::uint32_t i = 0; i < schedules[r].steps.size(); ++i) {
             if (!is_well_formed(requests, schedules, static_cast<int>(r), i)) return "malformed";
             shares_memory = shares_memory || is_shared(schedules[r].steps[i]);

@@ -5,6 +5,11 @@
 #include "schedule_places.hpp"
 
 namespace pycoll::test {
+namespace {
+
+bool gives_signal(StepKind kind) { return kind == StepKind::signal; }
+
+}  // namespace
 
 Order::Order(const std::vector<Schedule>& schedules) {
     std::size_t count = 0;
@@ -31,20 +36,22 @@ Order::Order(const std::vector<Schedule>& schedules) {
 }
 
 void Order::add_signals(const std::vector<Schedule>& schedules, std::size_t from, std::size_t to) {
-    const auto with = [&](std::size_t rank, StepKind kind, std::size_t peer) {
+    const auto with = [&](std::size_t rank, bool (&wanted)(StepKind), std::size_t peer) {
         std::vector<std::size_t> numbers;
         for (std::size_t i = 0; i < schedules[rank].steps.size(); ++i) {
             const Step& step = schedules[rank].steps[i];
-            if (step.kind == kind && step.peer == static_cast<int>(peer)) {
+            if (wanted(step.kind) && step.peer == static_cast<int>(peer)) {
                 numbers.push_back(number(rank, i));
             }
         }
         return numbers;
     };
-    const auto signals = with(from, StepKind::signal, to);
-    const auto waits = with(to, StepKind::wait, from);
-    for (std::size_t k = 0; k < std::min(signals.size(), waits.size()); ++k) {
-        add(signals[k], waits[k]);
+    const auto signals = with(from, gives_signal, to);
+    const auto takers = with(to, takes_signal, from);
+    for (std::size_t k = 0; k < std::min(signals.size(), takers.size()); ++k) {
+        // What is only expected orders nothing.
+        const std::size_t step = takers[k] - first_[to];
+        if (schedules[to].steps[step].kind == StepKind::wait) add(signals[k], takers[k]);
     }
 }
 

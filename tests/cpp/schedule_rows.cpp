@@ -24,7 +24,7 @@ using Area = std::uint64_t;
 constexpr Area gated_area = 2;
 
 /// Calls behind each other. What a rank does in one it does after all that it did in the one
-/// before.
+/// before. What it expects it waits for, as executors have it where areas are used by turns.
 class Row {
 public:
     Row() : schedules_(static_cast<std::size_t>(size)), begins_(schedules_.size()) {}
@@ -39,6 +39,7 @@ public:
                 for (std::uint32_t i = begins_[rank]; i < begin; ++i) step.after.push_back(i);
                 for (Slice& src : step.srcs) shift(src, area);
                 shift(step.dst, area);
+                if (step.kind == StepKind::expect) step.kind = StepKind::wait;
                 steps.push_back(std::move(step));
             }
             if (steps.size() > begin) begins_[rank] = begin;

@@ -71,7 +71,7 @@ Simulator::Failure Simulator::match(int from, int to, bool messages) {
     for (int t = 0; t < static_cast<int>(tasks_.size()); ++t) {
         const auto& [rank, step] = std::tie(tasks_[at(t)].rank, *tasks_[at(t)].step);
         const bool gives = step.kind == (messages ? StepKind::send : StepKind::signal);
-        const bool takes = messages ? receives(step.kind) : step.kind == StepKind::wait;
+        const bool takes = messages ? receives(step.kind) : takes_signal(step.kind);
         if (gives && rank == from && step.peer == to) outs.push_back(t);
         if (takes && rank == to && step.peer == from) ins.push_back(t);
     }
@@ -121,7 +121,7 @@ Simulator::Failure Simulator::progress(Task& task) {
         return std::nullopt;
     }
     task.state = State::done;
-    if (step.kind == StepKind::signal || step.kind == StepKind::wait) return std::nullopt;
+    if (synchronises(step.kind)) return std::nullopt;
     if (trespasses(task)) return "touches an array that is not there";
     if (step.kind == StepKind::send) {
         task.taken = load(task.rank, step.srcs[0]);
@@ -171,6 +171,15 @@ bool Simulator::has_left(int rank) const {
            });
 }
 
+bool Simulator::expects(int rank, int peer) const {
+    // Who leaves a barrier has met all.
+    return requests_[0].collective != Collective::barrier &&
+           std::ranges::any_of(tasks_, [&](const Task& task) {
+               return task.rank == rank && task.step->kind == StepKind::expect &&
+                      task.step->peer == peer;
+           });
+}
+
 bool Simulator::trespasses(const Task& task) const {
     const auto is_gone = [&](const Slice& slice) {
         if (slice.owner == Slice::own || slice.buffer == Buffer::stage) return false;
@@ -190,7 +199,7 @@ std::optional<std::string> Simulator::run() {
 int Simulator::finishes_without(int absent) {
     if (match() || exhaust(absent)) return -1;
     for (int rank = 0; rank < static_cast<int>(schedules_.size()); ++rank) {
-        if (rank != absent && has_left(rank)) return rank;
+        if (rank != absent && has_left(rank) && !expects(rank, absent)) return rank;
     }
     return -1;
 }

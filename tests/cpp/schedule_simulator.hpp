@@ -47,7 +47,8 @@ public:
     /// contribution counted twice, a peer's array that is not there, a wrong result, ...
     [[nodiscard]] std::optional<std::string> run();
 
-    /// A rank other than `absent` that finishes although `absent` never starts; -1 if none does.
+    /// A rank other than `absent` that finishes although `absent` never starts, without expecting
+    /// its signal; -1 if none does.
     [[nodiscard]] int finishes_without(int absent);
 
 private:
@@ -81,6 +82,7 @@ private:
     /// Has some rank enter the call that has not yet.
     [[nodiscard]] bool admit(int absent);
     [[nodiscard]] bool has_left(int rank) const;
+    [[nodiscard]] bool expects(int rank, int peer) const;
     /// Does the step touch the input or output of a peer that is not in the call?
     [[nodiscard]] bool trespasses(const Task& task) const;
 

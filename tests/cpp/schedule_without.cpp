@@ -6,11 +6,12 @@
 namespace pycoll::test {
 namespace {
 
-/// The k-th step of a kind that a rank has with a peer.
-std::optional<std::uint32_t> find_step(const Schedule& schedule, StepKind kind, int peer, int k) {
+/// The k-th step by which a rank gives a signal to a peer, or takes one from it.
+std::optional<std::uint32_t> find_step(const Schedule& schedule, bool takes, int peer, int k) {
     for (std::uint32_t i = 0; i < schedule.steps.size(); ++i) {
         const Step& step = schedule.steps[i];
-        if (step.kind == kind && step.peer == peer && k-- == 0) return i;
+        const bool is_such = takes ? takes_signal(step.kind) : step.kind == StepKind::signal;
+        if (is_such && step.peer == peer && k-- == 0) return i;
     }
     return std::nullopt;
 }
@@ -38,11 +39,11 @@ Schedule without_step(const Schedule& original, std::uint32_t i) {
 bool drop_signal(WholeCall& call, int from, int to, int k) {
     Schedule& sender = call.schedules[static_cast<std::size_t>(from)];
     Schedule& receiver = call.schedules[static_cast<std::size_t>(to)];
-    const auto signal = find_step(sender, StepKind::signal, to, k);
-    const auto wait = find_step(receiver, StepKind::wait, from, k);
-    if (!signal || !wait) return false;
+    const auto signal = find_step(sender, false, to, k);
+    const auto taker = find_step(receiver, true, from, k);
+    if (!signal || !taker) return false;
     sender = without_step(sender, *signal);
-    receiver = without_step(receiver, *wait);
+    receiver = without_step(receiver, *taker);
     return true;
 }
 

@@ -43,8 +43,8 @@ void mutate(const WholeCall& call, std::size_t rank, Tally& tally) {
     }
 }
 
-/// Judges calls that several ranks change alike: one signal less and the wait for it, the k-th of
-/// all signals less, or meets_first toggled.
+/// Judges calls that several ranks change alike: one signal less and what takes it, the k-th of all
+/// signals less, or meets_first or runs_ahead toggled.
 void mutate_together(const WholeCall& call, Tally& tally) {
     const auto judge_together = [&](const std::string& change, const WholeCall& mutated) {
         judge(call, {.change = change, .schedule = call.schedules[0], .is_wrong = false}, mutated,
@@ -53,6 +53,9 @@ void mutate_together(const WholeCall& call, Tally& tally) {
     WholeCall toggled = call;
     for (Schedule& schedule : toggled.schedules) schedule.meets_first = !schedule.meets_first;
     judge_together("and all others: meets_first toggled", toggled);
+    toggled = call;
+    for (Schedule& schedule : toggled.schedules) schedule.runs_ahead = !schedule.runs_ahead;
+    judge_together("and all others: runs_ahead toggled", toggled);
     const int size = call.requests[0].size;
     for (int k = 0;; ++k) {
         for (int from = 0; from < size; ++from) {
