@@ -300,6 +300,8 @@ private:
     Executions active_;
     /// Those of them that are on their way in, the first of which is entering.
     std::deque<Entry> entries_;
+    /// Calls that ran ahead since this rank last slept, and waited for nobody.
+    std::uint64_t calls_at_once_ = 0;
     /// Given up on: their memory may still be written by messages under way.
     Executions abandoned_;
     /// Of calls that are over, for those to come.

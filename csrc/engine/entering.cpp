@@ -148,6 +148,7 @@ void Communicator::enter_node(Entry& entry) {
         how = may_run_ahead(entry) ? Execution::Entry::ahead : Execution::Entry::along;
     }
     entry.execution->begin(entry.call->if_private, means(), how);
+    if (how == Execution::Entry::ahead && entry.execution->done()) ++calls_at_once_;
 }
 
 bool Communicator::prepare_sleep() {
@@ -157,10 +158,19 @@ bool Communicator::prepare_sleep() {
     // twice.
     const std::uint64_t arrived = node.arrived();
     const Entry& first = entries_.front();
-    const std::uint64_t missing = first.stage == Entry::Stage::holding
-                                      ? node.owed_beyond(most_behind(first))
-                                      : first.execution->missing_signals().size();
-    return missing > 0 && node.prepare_sleep(arrived + missing);
+    if (first.stage == Entry::Stage::holding) {
+        const std::uint64_t missing = node.owed_beyond(most_behind(first));
+        return missing > 0 && node.prepare_sleep(arrived + missing);
+    }
+    const std::vector<int> missing = first.execution->missing_signals();
+    if (missing.empty()) return false;
+    if (!first.execution->runs_ahead()) return node.prepare_sleep(arrived + missing.size());
+    // Of others, more than one may come. And of this one, as many more calls as had come last time:
+    // to be woken for each costs far more than the call. If they do not, the nap is short.
+    const std::uint64_t calls =
+        std::clamp<std::uint64_t>(calls_at_once_, 1, SharedNode::most_ahead / 2);
+    calls_at_once_ = 0;
+    return node.prepare_sleep(calls, missing.back());
 }
 
 const std::shared_ptr<const Plan>& Communicator::plan_after_meeting(const Entry& entry) const {

@@ -22,23 +22,23 @@ namespace pycoll {
 ///
 /// How far ranks are apart
 /// -----------------------
-/// A rank takes every signal that peers send it, after it has come (take_signal), or before
-/// (expect): then the peer owes it. Signals are only ever expected in calls in which each rank
-/// gives each other one, on entering; so a peer that owes n signals has yet to enter the last n
-/// calls in which this rank took one from it. A rank enters no call while a peer is `most_ahead`
-/// calls behind; hence while it is in call k, everybody has entered call k - most_ahead, and is
-/// done with all calls before that.
+/// A rank takes every signal that a peer sends it, when it has come (take_signal) or before
+/// (expect_signal): then the peer owes it. Signals are expected only in calls in which each rank
+/// gives each other one signal, on entering; so whoever owes n signals has yet to enter the last n
+/// calls in which one of its signals was taken. No rank enters a call while a peer is `most_ahead`
+/// calls behind. Hence, while a rank is in call k, all have entered call k - most_ahead, and are
+/// done with those before; and none has come further than call k + most_ahead.
 ///
-/// For a call k, a rank uses mark, card and part of the stage number k % contexts, which it had
-/// used for call k - contexts before. Nobody reads these any more: most_ahead < contexts. Peers
-/// read marks and cards of calls that they have entered, the last at most one call back and those
-/// before as long as they are owed signals of them: while a rank is in call k, those from k -
-/// most_ahead on. The owner of what they read is not more than most_ahead calls ahead of them, so
-/// that it may have come to use the same mark again only for calls of which they are owed a signal,
-/// after that has come: they look again then.
+/// For call k, a rank uses its mark, card and part of the stage of number k % contexts. It used
+/// them for call k - contexts before, with which all are done, as most_ahead < contexts.
+///
+/// Of peers' marks and cards, a rank in call k reads those of calls k and k - 1, for which the
+/// peers will find no other use before call k - 1 + contexts > k + most_ahead; and those of older
+/// calls, of which it has just got a signal that was owed. These may be in use again: then more
+/// signals have come, and it looks again.
 ///
 /// Calls that share two parts of the stages, by turns, may be entered only when nobody owes
-/// anything: then all have entered the call before, and are done with the one before that.
+/// anything: then all have entered the call before, and are done with those before that.
 ///
 /// One thread at a time may call in, but for the members that say otherwise.
 class SharedNode {
@@ -197,6 +197,12 @@ public:
     [[nodiscard]] bool prepare_sleep(std::uint64_t signals) {
         if (asleep_.exchange(true, std::memory_order_acquire)) return false;
         signals_.prepare_sleep(signals);
+        return true;
+    }
+    /// The same until the next so many from one peer have.
+    [[nodiscard]] bool prepare_sleep(std::uint64_t signals, int peer) {
+        if (asleep_.exchange(true, std::memory_order_acquire)) return false;
+        signals_.prepare_sleep(taken_[at(peer)] + signals, peer);
         return true;
     }
     void sleep(std::chrono::nanoseconds longest) {

@@ -45,8 +45,11 @@ bool NodeSignals::must_wake(std::span<const int> peers) const {
     if (doorbell_->sleepers.load(std::memory_order_relaxed) == 0) return false;
 #endif
     return std::ranges::any_of(peers, [this](int peer) {
-        const std::uint64_t sleeps_for = awaited(peer).load(std::memory_order_seq_cst);
-        return sleeps_for != 0 && all_signals_to(peer) >= sleeps_for;
+        const std::uint64_t number = awaited(peer).load(std::memory_order_seq_cst);
+        if (number == 0) return false;
+        const Awaited sleeps_for = Awaited::of(number);
+        const bool is_mine = sleeps_for.peer == Awaited::anybody || sleeps_for.peer == rank_;
+        return is_mine && has_come(sleeps_for, peer);
     });
 }
 
@@ -55,26 +58,35 @@ void NodeSignals::wake() {
     futex(doorbell_->rings, FUTEX_WAKE, INT_MAX, nullptr);
 }
 
+std::uint64_t NodeSignals::signals(int from, int to) const {
+    const std::uint64_t to_all = from == to ? 0 : own(from).to_all.load(std::memory_order_seq_cst);
+    return to_all + line(from, to).counter.load(std::memory_order_seq_cst);
+}
+
 std::uint64_t NodeSignals::all_signals_to(int rank) const {
     std::uint64_t sum = 0;
-    for (int from = 0; from < ranks_; ++from) {
-        sum += line(from, rank).counter.load(std::memory_order_seq_cst);
-        if (from != rank) sum += own(from).to_all.load(std::memory_order_seq_cst);
-    }
+    for (int from = 0; from < ranks_; ++from) sum += signals(from, rank);
     return sum;
 }
 
-void NodeSignals::prepare_sleep(std::uint64_t signals) {
+/// Has all come for which a rank sleeps?
+bool NodeSignals::has_come(const Awaited& awaits, int rank) const {
+    const std::uint64_t come =
+        awaits.peer == Awaited::anybody ? all_signals_to(rank) : signals(awaits.peer, rank);
+    return come >= awaits.signals;
+}
+
+void NodeSignals::announce_sleep(const Awaited& awaits) {
     seen_rings_ = doorbell_->rings.load(std::memory_order_seq_cst);
-    awaited(rank_).store(signals, std::memory_order_seq_cst);
+    awaited(rank_).store(awaits.number(), std::memory_order_seq_cst);
     doorbell_->sleepers.fetch_add(1, std::memory_order_seq_cst);
 }
 
 void NodeSignals::sleep(std::chrono::nanoseconds longest) {
     const auto end = std::chrono::steady_clock::now() + longest;
-    const std::uint64_t sleeps_for = awaited(rank_).load(std::memory_order_relaxed);
+    const Awaited sleeps_for = Awaited::of(awaited(rank_).load(std::memory_order_relaxed));
     // The doorbell may ring for somebody else.
-    while (all_signals_to(rank_) < sleeps_for) {
+    while (!has_come(sleeps_for, rank_)) {
         const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
                               end - std::chrono::steady_clock::now())
                               .count();

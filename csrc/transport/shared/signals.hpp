@@ -65,7 +65,11 @@ public:
     /// This rank is about to sleep until it has got so many, from all peers together: those that
     /// had arrived before it looked for whom to wait, and one more of each. By one thread at a
     /// time, up to sleep().
-    void prepare_sleep(std::uint64_t signals);
+    void prepare_sleep(std::uint64_t signals) { announce_sleep({.signals = signals}); }
+    /// The same until so many have come from one peer, whatever others send meanwhile.
+    void prepare_sleep(std::uint64_t signals, int peer) {
+        announce_sleep({.peer = peer, .signals = signals});
+    }
     /// Sleeps until they have, or until the time is over.
     void sleep(std::chrono::nanoseconds longest);
 
@@ -100,9 +104,27 @@ private:
         counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
 
+    /// For what a rank sleeps, as one number in shared memory; 0 while it is awake.
+    struct Awaited {
+        static constexpr int anybody = -1;
+        int peer = anybody;
+        std::uint64_t signals = 0;
+
+        /// Signals are fewer than 2^48: years of them.
+        static constexpr unsigned peer_shift = 48;
+        [[nodiscard]] std::uint64_t number() const {
+            return static_cast<std::uint64_t>(peer + 1) << peer_shift | signals;
+        }
+        [[nodiscard]] static Awaited of(std::uint64_t number) {
+            return {static_cast<int>(number >> peer_shift) - 1,
+                    number & ((std::uint64_t{1} << peer_shift) - 1)};
+        }
+    };
+    void announce_sleep(const Awaited& awaits);
+    [[nodiscard]] bool has_come(const Awaited& awaits, int rank) const;
+    [[nodiscard]] std::uint64_t signals(int from, int to) const;
     [[nodiscard]] std::uint64_t all_signals_to(int rank) const;
 
-    /// The sum of all signals to a rank for which it sleeps; 0 while it is awake.
     [[nodiscard]] Counter& awaited(int rank) const { return sleepers_[rank].counter; }
 
     int rank_;
