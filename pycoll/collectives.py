@@ -473,12 +473,13 @@ class Collectives(Caller):
         """
         new_out = out is None
         root = self._root("scatter", root)
-        with self._naming("scatter"):
-            if self.rank != root:
-                array = None
-            elif array is None:
+        if self.rank != root:
+            array = None
+        elif array is None:
+            with self._naming("scatter"):
                 raise TypeError("'array' is missing; the root must pass what it hands out")
-            if out is None:
+        if out is None:
+            with self._naming("scatter"):
                 if array is None:
                     raise TypeError("'out' is missing; ranks other than the root must pass it")
                 out = empty_like(array, share_rows(array, self.size))
