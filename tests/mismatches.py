@@ -59,8 +59,20 @@ def started(act: Callable[[pycoll.Communicator], pycoll.Work[object]]) -> Act:
     return lambda comm: act(comm).wait()
 
 
+def again(times: int, act: Act) -> Act:
+    return one_after_the_other(*[act] * times)
+
+
 def barrier(comm: pycoll.Communicator) -> None:
     comm.barrier()
+
+
+def broadcast(comm: pycoll.Communicator) -> None:
+    comm.broadcast(ones(100))
+
+
+def reduce(comm: pycoll.Communicator) -> None:
+    comm.reduce(ones(100))
 
 
 def nothing(comm: pycoll.Communicator) -> None:
@@ -208,6 +220,17 @@ KINDS: dict[str, Kind] = {
         one_after_the_other(barrier, lambda comm: comm.close()),
         ["(last seen in call 1, barrier())"],
         missing=True,
+    ),
+    # Ranks may run ahead by then, but not for ever.
+    "after equal broadcasts": Kind(
+        again(30, broadcast),
+        one_after_the_other(again(5, broadcast), all_reduce()),
+        [SUM, "broadcast(float32, 100, root 0)", "as call 6"],
+    ),
+    "after equal reduces": Kind(
+        again(30, reduce),
+        one_after_the_other(again(5, reduce), barrier, again(30, reduce)),
+        ["reduce(float32, 100, sum, root 0)", "barrier()", "as call 6"],
     ),
 }
 

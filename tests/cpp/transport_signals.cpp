@@ -4,6 +4,8 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -98,6 +100,87 @@ const Test last_one_wakes("signals: only the last one that a rank sleeps for ask
     check(signal(group[2], 0), "the second of two");
     group[0].sleep(seconds(60));  // over at once
     check(!signal(group[1], 0), "it is awake");
+});
+
+const Test one_peer_wakes("signals: who sleeps for one peer is woken by that one alone", [] {
+    Group group(3);
+    group[2].signal_all();
+    group[0].prepare_sleep(3, 2);
+    for (int i = 0; i < 5; ++i) check(!signal(group[1], 0), "another peer");
+    check(!signal(group[2], 0), "the second of three");
+    check(signal(group[2], 0), "the third of three");
+    check(!signal(group[1], 0), "another peer, afterwards");
+    group[0].sleep(seconds(60));  // over at once
+});
+
+/// Two ranks that enter calls, told apart by one word, signal on entering, and expect each other.
+struct Pair {
+    Pair() : memory(node_memory(2)) {
+        for (int rank = 0; rank < 2; ++rank) {
+            nodes.push_back(
+                std::make_unique<SharedNode>(memory, rank, std::vector<pid_t>(2, getpid())));
+        }
+    }
+    void enter(int rank, std::uint64_t what = 0) {
+        SharedNode& node = *nodes[static_cast<std::size_t>(rank)];
+        node.enter({++calls[static_cast<std::size_t>(rank)], what}, {}, {});
+        node.signal_all();
+        node.flush();
+        node.expect_signal(1 - rank);
+    }
+    SharedNode& operator[](int rank) { return *nodes[static_cast<std::size_t>(rank)]; }
+
+    std::shared_ptr<std::byte> memory;
+    std::vector<std::unique_ptr<SharedNode>> nodes;
+    std::array<std::uint64_t, 2> calls{};
+};
+
+const Test owed("signals: a node counts those that it took before they came", [] {
+    Pair pair;
+    check(pair[0].owes_at_most(0), "at the start");
+    for (int i = 0; i < 3; ++i) pair.enter(0);
+    check_equal(pair[0].owed(1), std::uint64_t{3});
+    check_equal(pair[0].owed_beyond(1), std::uint64_t{2});
+    check(!pair[0].owes_at_most(2) && pair[0].owes_at_most(3), "three are owed");
+    check(!pair[0].has_signal(1), "none has come");
+    for (std::uint64_t left = 3; left-- > 0;) {
+        pair.enter(1);
+        check(!pair[0].look_for_owed(), "the same call");
+        check_equal(pair[0].owed(1), left);
+    }
+    check(pair[0].owes_at_most(0), "all have come");
+    // The peer took them after they had come.
+    check(!pair[1].look_for_owed(), "the same calls");
+    check(pair[1].owes_at_most(0), "all had come");
+    pair.enter(1);
+    check(pair[0].has_signal(1), "one more");
+});
+
+const Test all_compared("signals: one look compares all calls that a peer has made since", [] {
+    for (const std::uint64_t wrong : {1U, 2U, 5U}) {
+        Pair pair;
+        for (int i = 0; i < 6; ++i) pair.enter(0);
+        for (std::uint64_t i = 1; i <= 5; ++i) pair.enter(1, i == wrong ? 7 : 0);
+        check(pair[0].look_for_owed() == 1, "another call");
+        const SharedNode::Difference found = pair[0].difference(1);
+        check_equal(found.own[0], wrong);
+        check_equal(found.theirs[0], wrong);
+        check_equal(found.own[1], std::uint64_t{0});
+        check_equal(found.theirs[1], std::uint64_t{7});
+    }
+});
+
+const Test far_apart("signals: nodes compare calls rightly, however their lead changes", [] {
+    Pair pair;
+    std::mt19937 random(1);
+    for (int i = 0; i < 20'000; ++i) {
+        const int rank = static_cast<int>(random() % 2);
+        check(!pair[rank].look_for_owed(), "the same calls");
+        if (!pair[rank].owes_at_most(SharedNode::most_ahead - 1)) continue;
+        pair.enter(rank);
+        const auto lead = static_cast<std::int64_t>(pair.calls[0] - pair.calls[1]);
+        check(std::abs(lead) <= static_cast<std::int64_t>(SharedNode::most_ahead), "too far");
+    }
 });
 
 const Test too_late("signals: who has got all before falling asleep does not sleep", [] {

@@ -126,3 +126,51 @@ def test_arrays_that_change_during_a_call(comm: pycoll.Communicator) -> None:
     for _ in range(2):
         assert (comm.all_reduce(own(comm, 11, "int32")) == total(comm)).all()
         assert (comm.all_reduce(own(comm, 11)) == total(comm)).all()
+
+
+def test_calls_with_all_roots_far_apart(comm: pycoll.Communicator) -> None:
+    """Ranks that need nothing of others go ahead, and each still gets what belongs to its call."""
+    size, rank = comm.size, comm.rank
+    count = 6
+    for turn in range(40):
+        for root in range(size):
+            value = 100 * turn + root
+            moved = np.full(count, value if rank == root else -1, np.int64)
+            assert (comm.broadcast(moved, root=root) == value).all()
+            reduced = comm.reduce(np.full(count, value + rank), root=root)
+            if rank == root:
+                assert (reduced == size * value + size * (size - 1) // 2).all()
+            gathered = comm.gather(np.full(count, value + rank), root=root)
+            if rank == root:
+                assert (gathered == np.repeat(value + np.arange(size), count)).all()
+            dealt = np.repeat(value + np.arange(size), count) if rank == root else None
+            mine = comm.scatter(dealt, np.zeros(count, np.int64), root=root)
+            assert (mine == value + rank).all()
+        if turn % 3 == 0:
+            assert (comm.all_reduce(own(comm, 5)) == total(comm)).all()
+        if turn % 5 == 0:
+            comm.barrier()
+
+
+def test_one_kind_of_call_far_apart(comm: pycoll.Communicator) -> None:
+    """The slots of one call are used again while others are calls behind."""
+    for count in (1, 3000, 8192, 8193, 30_000):
+        for root in {0, comm.size - 1}:
+            for turn in range(60):
+                array = np.full(count, turn if comm.rank == root else -1, np.int32)
+                assert (comm.broadcast(array, root=root) == turn).all()
+            for turn in range(60):
+                reduced = comm.reduce(np.full(count, turn, np.int32), root=root)
+                assert comm.rank != root or (reduced == turn * comm.size).all()
+
+
+def test_a_rank_that_is_ahead_may_close(comm: pycoll.Communicator) -> None:
+    """What the others still have to read of it stays."""
+    for turn in range(5):
+        other = comm.dup()
+        for step in range(13):
+            array = np.full(9, turn + step if comm.rank == 0 else -1, np.int32)
+            if comm.rank > 0 and step == 5:
+                time.sleep(0.01)
+            assert (other.broadcast(array) == turn + step).all()
+        other.close()
