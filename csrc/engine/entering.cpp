@@ -115,8 +115,8 @@ bool Communicator::may_enter(Entry& entry) {
     return may;
 }
 
-/// What a program makes for the first time it may have got wrong, and the others hear of it at once
-/// where all wait for all: in a call that goes ahead, they do when they make the next one.
+/// What a program calls for the first time it may have got wrong. Where all wait for all, they hear
+/// of it in that very call; who has run ahead does in the next one.
 bool Communicator::may_run_ahead(const Entry& entry) {
     constexpr std::uint64_t first_runs = 2;
     return entry.call->runs >= first_runs &&
@@ -166,7 +166,8 @@ bool Communicator::prepare_sleep() {
     if (missing.empty()) return false;
     if (!first.execution->runs_ahead()) return node.prepare_sleep(arrived + missing.size());
     // Of others, more than one may come. And of this one, as many more calls as had come last time:
-    // to be woken for each costs far more than the call. If they do not, the nap is short.
+    // to be woken for each costs far more than the call (broadcast of 256 B on 8 ranks that share 2
+    // cores: 10.2 µs a call, and 6.6 like this). If they do not, the nap is short.
     const std::uint64_t calls =
         std::clamp<std::uint64_t>(calls_at_once_, 1, SharedNode::most_ahead / 2);
     calls_at_once_ = 0;

@@ -14,8 +14,7 @@
 namespace pycoll {
 
 /// A collective call of one communicator with all worked out that is the same when it is made
-/// again, wherever its arrays lie then. Immutable, but for
-/// the count.
+/// again, wherever its arrays lie then. Immutable, but for the number of its runs.
 struct PreparedCall {
     Collective collective = Collective::barrier;
     DType dtype = DType::u8;
