@@ -109,8 +109,14 @@ std::uint64_t Communicator::most_behind(const Entry& entry) {
 
 /// Throws as above.
 bool Communicator::may_enter(Entry& entry) {
-    look_for_owed();
-    const bool may = !neighbours_ || neighbours_->node().owes_at_most(most_behind(entry));
+    // To look at the others' counts is to fetch lines that they are about to write: not in every
+    // call.
+    constexpr std::uint64_t most_unseen = SharedNode::most_ahead / 2;
+    const std::uint64_t most = most_behind(entry);
+    if (neighbours_ && !neighbours_->node().owes_at_most(std::min(most, most_unseen))) {
+        look_for_owed();
+    }
+    const bool may = !neighbours_ || neighbours_->node().owes_at_most(most);
     entry.has_waited = !may;
     return may;
 }
@@ -119,7 +125,8 @@ bool Communicator::may_enter(Entry& entry) {
 /// of it in that very call; who has run ahead does in the next one.
 bool Communicator::may_run_ahead(const Entry& entry) {
     constexpr std::uint64_t first_runs = 2;
-    return entry.call->runs >= first_runs &&
+    // In a barrier all wait for all.
+    return entry.call->runs >= first_runs && entry.call->collective != Collective::barrier &&
            entry.call->if_private->area() == SharedNode::Area::ahead;
 }
 
