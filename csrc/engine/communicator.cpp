@@ -325,6 +325,7 @@ std::shared_ptr<const PreparedCall> Communicator::prepare(const Request& request
     prepared->meets_in_plan =
         prepared->if_registered->is_one_sided() && !prepared->if_registered->meets_first();
     if (prepared->meets_in_plan) prepared->if_private = prepared->if_registered;
+    prepared->on_gpu = call.gpu.has_value();
     prepared->post = signature(call, rank_);
     prepared->counts = own_counts(call);
     return prepared;

@@ -99,8 +99,9 @@ void Communicator::look_for_owed() {
 
 /// How many calls the others may be behind when a rank enters this one: see SharedNode.
 std::uint64_t Communicator::most_behind(const Entry& entry) {
-    const bool takes_turns = !entry.introduces_gpus() && entry.call->meets_in_plan &&
-                             entry.call->if_private->area() == SharedNode::Area::by_turns;
+    const bool takes_turns =
+        !entry.introduces_gpus() && entry.call->meets_in_plan &&
+        entry.call->if_private->area(entry.call->on_gpu) == SharedNode::Area::by_turns;
     if (takes_turns) return 0;
     // Who has to wait lets the others make some calls: each time that it goes on costs them a turn
     // on a core that they share.
@@ -122,12 +123,12 @@ bool Communicator::may_enter(Entry& entry) {
 }
 
 /// What a program calls for the first time it may have got wrong. Where all wait for all, they hear
-/// of it in that very call; who has run ahead does in the next one.
+/// of it in that very call; who has run ahead does a few calls later.
 bool Communicator::may_run_ahead(const Entry& entry) {
     constexpr std::uint64_t first_runs = 2;
     // In a barrier all wait for all.
     return entry.call->runs >= first_runs && entry.call->collective != Collective::barrier &&
-           entry.call->if_private->area() == SharedNode::Area::ahead;
+           entry.call->if_private->area(entry.call->on_gpu) == SharedNode::Area::ahead;
 }
 
 void Communicator::show(const Entry& entry, std::span<const std::uint64_t> words) {

@@ -77,7 +77,7 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
 void Execution::look_around() {
     SharedNode& node = means_.neighbours->node();
     GpuNode* const gpus = on_gpu_ ? gpu_->side().node() : nullptr;
-    const SharedNode::Area area = plan_->area();
+    const SharedNode::Area area = plan_->area(on_gpu_);
     const std::vector<int>& ranks = means_.neighbours->ranks();
     const std::size_t needed = buffer_count * (1 + static_cast<std::size_t>(plan_->size()));
     if (memory_.size() < needed) memory_.resize(needed);

@@ -69,11 +69,12 @@ public:
     [[nodiscard]] bool touches_arrays_of_peers() const { return touches_arrays_of_peers_; }
     [[nodiscard]] bool meets_first() const { return meets_first_; }
     [[nodiscard]] std::uint64_t stage_bytes() const { return stage_bytes_; }
-    /// Which part of the stages it uses. All ranks agree on it.
-    [[nodiscard]] SharedNode::Area area() const {
+    /// Which part of the stages it uses. All ranks agree on it. Nobody runs ahead on a GPU.
+    [[nodiscard]] SharedNode::Area area(bool on_gpu) const {
         if (meets_first_) return SharedNode::Area::after_meeting;
-        return runs_ahead_ && stage_bytes_ <= SharedNode::ahead_bytes ? SharedNode::Area::ahead
-                                                                      : SharedNode::Area::by_turns;
+        return runs_ahead_ && !on_gpu && stage_bytes_ <= SharedNode::ahead_bytes
+                   ? SharedNode::Area::ahead
+                   : SharedNode::Area::by_turns;
     }
 
 private:

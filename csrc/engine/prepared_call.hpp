@@ -30,6 +30,7 @@ struct PreparedCall {
     std::shared_ptr<const Plan> if_registered;
     /// Do the ranks of the node meet in the plan itself, which is then the same for all arrays?
     bool meets_in_plan = false;
+    bool on_gpu = false;
     /// As signature() returns it, but without the number of the call.
     SharedNode::Post post{};
     /// As own_counts() returns them.

@@ -37,7 +37,7 @@ GpuNode::GpuNode(SharedNode& node, cuda::Gpu& gpu)
     : node_(node),
       gpu_(gpu),
       heap_(GpuHeap::of(gpu.ordinal())),
-      own_(heap_.allocate(SharedNode::rank_bytes)),
+      own_(heap_.allocate(SharedNode::gpu_rank_bytes)),
       stages_(static_cast<std::size_t>(node.size())) {
     stages_[static_cast<std::size_t>(node.rank())] = own_.get();
 }
@@ -45,7 +45,7 @@ GpuNode::GpuNode(SharedNode& node, cuda::Gpu& gpu)
 GpuNode::~GpuNode() { heap_.keep(std::move(own_)); }
 
 SharedNode::Place GpuNode::own_stage() const {
-    return heap_.place_of(own_.get(), SharedNode::rank_bytes);
+    return heap_.place_of(own_.get(), SharedNode::gpu_rank_bytes);
 }
 
 bool GpuNode::map_stage(int peer, const SharedNode::Place& place) {

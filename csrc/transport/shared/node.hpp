@@ -51,8 +51,9 @@ public:
     static constexpr std::size_t slot_bytes = std::size_t{256} << 10;
     static constexpr std::size_t stage_bytes = std::size_t{2} << 20;
     static constexpr std::size_t ahead_bytes = std::size_t{32} << 10;
-    static constexpr std::size_t rank_bytes =
-        2 * slot_bytes + stage_bytes + NodeSignals::contexts * ahead_bytes;
+    /// Without the last.
+    static constexpr std::size_t gpu_rank_bytes = 2 * slot_bytes + stage_bytes;
+    static constexpr std::size_t rank_bytes = gpu_rank_bytes + NodeSignals::contexts * ahead_bytes;
     /// Which part of the stages a call uses.
     enum class Area : std::uint8_t { by_turns, after_meeting, ahead };
     /// Words of a post.
@@ -187,7 +188,7 @@ public:
             case Area::ahead:
                 break;
         }
-        return 2 * slot_bytes + stage_bytes + calls_ % NodeSignals::contexts * ahead_bytes;
+        return gpu_rank_bytes + calls_ % NodeSignals::contexts * ahead_bytes;
     }
 
     /// Signals that have arrived, from all peers together.
