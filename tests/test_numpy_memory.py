@@ -137,6 +137,30 @@ def test_a_forked_process_has_copies() -> None:
     )
 
 
+def test_a_forked_process_may_fork() -> None:
+    """And so on; each has its own."""
+    run(
+        """
+        array = np.zeros(LARGE)
+        generation = 0
+        while generation < 3:
+            array += 1
+            child = os.fork()
+            if child > 0:
+                more = np.full(LARGE, generation)
+                status = os.waitpid(child, 0)[1]
+                right = (array == generation + 1).all() and (more == generation).all()
+                if generation == 0:
+                    assert right and status == 0
+                    break
+                os._exit(not right or status)
+            generation += 1
+        else:
+            os._exit(not (array == 3).all())
+        """
+    )
+
+
 def test_other_threads_make_arrays_as_before() -> None:
     """NumPy's allocator is that of a context; the arrays may be dropped by any thread."""
     run(

@@ -70,9 +70,17 @@ void* allocate_zeros(void*, std::size_t count, std::size_t size) {
     return numpys->calloc(numpys->ctx, count, size);
 }
 
+/// NumPy knows no exceptions. Where there is no memory to note that this is free, it is lost.
+void give_back(const void* data) {
+    try {
+        SharedHeap::instance().give_back(static_cast<const std::byte*>(data));
+    } catch (const std::bad_alloc&) {
+    }
+}
+
 void release(void*, void* data, std::size_t bytes) {
     if (SharedHeap::instance().taken_at(data) > 0) {
-        SharedHeap::instance().give_back(static_cast<const std::byte*>(data));
+        give_back(data);
     } else {
         numpys->free(numpys->ctx, data, bytes);
     }
@@ -87,7 +95,7 @@ void* reallocate(void*, void* data, std::size_t bytes) {
     void* const moved = allocate(nullptr, bytes);
     if (moved == nullptr) return nullptr;
     std::memcpy(moved, data, std::min(before, bytes));
-    SharedHeap::instance().give_back(static_cast<const std::byte*>(data));
+    give_back(data);
     return moved;
 }
 

@@ -27,7 +27,7 @@ bool Communicator::advance_entries() {
             moved = true;
         }
         while (entry.execution->poll_signals()) moved = true;
-        if (entry.execution->entered()) {
+        if (entry.stage != Entry::Stage::holding && entry.execution->entered()) {
             go_on(entry);
             moved = true;
             continue;

@@ -1,16 +1,16 @@
 // What becomes of registered memory in fork(): memory that processes share would go on being shared
 // with the new one, which expects copies.
 
-#include <linux/futex.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <ctime>
 
 #include "transport/shared/heap.hpp"
 
@@ -20,52 +20,66 @@ namespace {
 /// To copy all the memory of a large machine takes less.
 constexpr std::chrono::seconds longest_copy{120};
 
-/// Forks of this process whose copies are made, in memory that it shares with them.
-std::atomic<std::uint32_t>* copies = nullptr;
-/// Before the fork that is under way.
-std::uint32_t copies_before = 0;
+/// Of the fork that is under way; none of them if there is nothing to copy. Nobody writes: the end
+/// for that is closed when the new process has made its copies, or is gone, or was never made.
+struct Pipe {
+    int read = -1;
+    int write = -1;
+};
+Pipe copies;
 
-void futex(int operation, std::uint32_t value, const timespec* timeout) {
-    syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(copies), operation, value, timeout, nullptr,
-            0);
+void open_pipe() {
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) == 0) {
+        copies = {ends[0], ends[1]};
+    } else {
+        std::perror("pycoll: cannot wait for a forked process to copy its arrays");
+    }
 }
 
-/// Until the new process has made its copies. It may have been killed meanwhile: not for ever.
-void wait_for_copy() {
+void close_end(int& end) {
+    if (end >= 0) close(end);
+    end = -1;
+}
+
+/// It may be stopped, too: not for ever.
+void wait_for_copies() {
+    close_end(copies.write);
+    if (copies.read < 0) return;
     const auto end = std::chrono::steady_clock::now() + longest_copy;
-    while (copies->load() == copies_before) {
-        if (std::chrono::steady_clock::now() > end) {
+    pollfd closed{.fd = copies.read, .events = POLLIN, .revents = 0};
+    while (true) {
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+            end - std::chrono::steady_clock::now());
+        const int found = poll(&closed, 1, static_cast<int>(std::max<long>(left.count(), 0)));
+        if (found < 0 && errno == EINTR) continue;
+        if (found == 0) {
             std::fputs("pycoll: a forked process has not copied its arrays in time\n", stderr);
-            return;
         }
-        constexpr timespec a_while{.tv_sec = 1, .tv_nsec = 0};
-        futex(FUTEX_WAIT, copies_before, &a_while);
+        break;
     }
+    close_end(copies.read);
 }
 
 }  // namespace
 
 void SharedHeap::copy_on_fork() {
-    void* const word =
-        mmap(nullptr, sizeof *copies, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    // Then there is no memory for anything else, either.
-    if (word == MAP_FAILED) return;
-    copies = static_cast<std::atomic<std::uint32_t>*>(word);
-    pthread_atfork(
+    // Where there is no memory to note that, there is none for arrays, either.
+    static_cast<void>(pthread_atfork(
         [] {
             instance().mutex_.lock();
-            copies_before = copies->load();
+            if (!instance().arenas_.empty()) open_pipe();
         },
         [] {
-            if (!instance().arenas_.empty()) wait_for_copy();
+            wait_for_copies();
             instance().mutex_.unlock();
         },
         [] {
             instance().become_private();
-            copies->fetch_add(1);
-            futex(FUTEX_WAKE, 1, nullptr);
+            close_end(copies.read);
+            close_end(copies.write);
             instance().mutex_.unlock();
-        });
+        }));
 }
 
 void SharedHeap::become_private() {
@@ -75,8 +89,6 @@ void SharedHeap::become_private() {
     if (copied) return;
     // To go on would be to write into the arrays of the parent.
     std::fputs("pycoll: no memory for a forked process's copies of arrays\n", stderr);
-    copies->fetch_add(1);
-    futex(FUTEX_WAKE, 1, nullptr);
     _exit(1);
 }
 

@@ -74,12 +74,15 @@ bool Segment::make_private() {
     void* const own = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (own == MAP_FAILED) return false;
-    // To read where there is nothing yet would fill it with pages.
-    off_t stop = 0;
-    while (true) {
-        const off_t start = lseek(descriptor_, stop, SEEK_DATA);
-        if (start < 0) break;
+    // To read where there is nothing yet would fill it with pages. Where the system cannot tell,
+    // the rest is copied as a whole.
+    const auto end = static_cast<off_t>(bytes_);
+    for (off_t stop = 0; stop < end;) {
+        off_t start = lseek(descriptor_, stop, SEEK_DATA);
+        if (start < 0 && errno == ENXIO) break;
+        if (start < 0) start = stop;
         stop = lseek(descriptor_, start, SEEK_HOLE);
+        if (stop < 0) stop = end;
         std::memcpy(static_cast<std::byte*>(own) + start, data_ + start,
                     static_cast<std::size_t>(stop - start));
     }
