@@ -8,9 +8,11 @@
 // and run ahead, and the others wait for the root alone. Of the rest, each only expects a signal,
 // as far as executors let it: these know from the signals that have come how many calls a peer is
 // behind, let nobody enter a call while somebody is too far behind, and have as many stages as that
-// takes. Source: the one-shot all-reduce of NVIDIA's TensorRT-LLM and vLLM (custom all-reduce), and
-// the shared-memory collectives of Graham and Shipman 2008, MPI Support for Multi-core
-// Architectures, EuroPVM/MPI, there with flags in place of counted signals.
+// takes.
+//
+// Source: the one-shot all-reduce of NVIDIA's TensorRT-LLM and vLLM (custom all-reduce), and the
+// shared-memory collectives of Graham and Shipman 2008, MPI Support for Multi-core Architectures,
+// EuroPVM/MPI, there with flags in place of counted signals.
 #include <array>
 #include <vector>
 
@@ -57,18 +59,23 @@ void put_and_run_ahead(ScheduleBuilder& builder, const Request& request, From fr
     });
 }
 
-/// Folds the contributions of all ranks, each at `contribution` in its stage.
-void fold_stages(ScheduleBuilder& builder, const Request& request, Slice dst, Slice contribution) {
+/// Folds the contributions of all ranks: this rank's own, and each peer's at `contribution` in its
+/// stage.
+void fold_stages(ScheduleBuilder& builder, const Request& request, Slice dst, Slice contribution,
+                 Slice own) {
     std::vector<Slice> srcs;
-    for (int rank = 0; rank < request.size; ++rank) srcs.push_back(contribution.of(rank));
+    for (int rank = 0; rank < request.size; ++rank) {
+        srcs.push_back(rank == request.rank ? own : contribution.of(rank));
+    }
     fold_all(builder, dst, srcs);
 }
 
 Schedule all_reduce(const Request& request) {
     ScheduleBuilder builder(request);
     put_and_meet(builder, request.count);
-    fold_stages(builder, request, whole(Buffer::output, request.count),
-                whole(Buffer::stage, request.count));
+    const Slice contribution = whole(Buffer::stage, request.count);
+    fold_stages(builder, request, whole(Buffer::output, request.count), contribution,
+                contribution.of(request.rank));
     return std::move(builder).build();
 }
 
@@ -76,12 +83,8 @@ Schedule reduce(const Request& request) {
     ScheduleBuilder builder(request);
     put_and_run_ahead(builder, request, From::others, request.count, request.count);
     if (request.is_root()) {
-        std::vector<Slice> srcs;
-        for (int rank = 0; rank < request.size; ++rank) {
-            srcs.push_back(rank == request.rank ? whole(Buffer::input, request.count)
-                                                : whole(Buffer::stage, request.count).of(rank));
-        }
-        fold_all(builder, whole(Buffer::output, request.count), srcs);
+        fold_stages(builder, request, whole(Buffer::output, request.count),
+                    whole(Buffer::stage, request.count), whole(Buffer::input, request.count));
     }
     return std::move(builder).build();
 }
@@ -102,8 +105,9 @@ Schedule reduce_scatter(const Request& request) {
     ScheduleBuilder builder(request);
     const Blocks blocks = request.blocks();
     put_and_meet(builder, blocks.total());
-    fold_stages(builder, request, whole(Buffer::output, blocks.count(request.rank)),
-                blocks.in(Buffer::stage, request.rank));
+    const Slice contribution = blocks.in(Buffer::stage, request.rank);
+    fold_stages(builder, request, whole(Buffer::output, blocks.count(request.rank)), contribution,
+                contribution.of(request.rank));
     return std::move(builder).build();
 }
 

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import mmap
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 import pycoll
+from pycoll import shared_memory
 
 from . import Array, Call, Library
 
@@ -30,8 +30,7 @@ class Pycoll:
             array: Array = self._comm.empty(count, np.float32)
             return array
         if self._memory == "private":
-            pages = mmap.mmap(-1, max(4 * count, 1))
-            return np.frombuffer(pages, np.float32, count)
+            return shared_memory.private(count, np.float32)
         return np.empty(count, np.float32)
 
     def all_reduce(self, vector: Array) -> Call:
