@@ -80,7 +80,6 @@ void bind_shared_memory(py::module_& m) {
                 .has_value();
         },
         py::arg("array"));
-    m.attr("STAGE_BYTES") = SharedNode::stage_bytes + 2 * SharedNode::slot_bytes;
 }
 
 }  // namespace pycoll
