@@ -7,18 +7,21 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
+import pybind11
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 # An isolated build does not look for modules here.
 sys.path.insert(0, str(ROOT))
 from building.cuda import CudaBuildError, prepare_image  # noqa: E402
+from building.objects import digest_of, kept_objects  # noqa: E402
 
 NO_COMPILER = """
 pycoll needs an MPI with its C++ compiler wrapper (mpicxx), and none was found beside
@@ -72,11 +75,48 @@ def inspect_mpi() -> MpiCompiler:
     return MpiCompiler(family, compile_flags, link_flags)
 
 
+# All others are the same for every MPI.
+MPI_SOURCES = {
+    "csrc/bindings/communicator.cpp",
+    "csrc/bindings/module.cpp",
+    "csrc/transport/mpi.cpp",
+}
+
+
 class BuildBesideSource(build_ext):
-    """Also leaves the core in the source tree.
+    """Also leaves the core in the source tree, and compiles for a second MPI only what differs.
 
     A program that is started in a checkout imports pycoll from there, installed or not.
     """
+
+    def build_extension(self, ext: Extension) -> None:
+        common = [source for source in ext.sources if source not in MPI_SOURCES]
+        # Headers, too.
+        read = [ROOT / source for source in common]
+        read += [path for path in (ROOT / "csrc").rglob("*") if path.suffix != ".cpp"]
+        settings = [
+            sysconfig.get_config_var("SOABI"),
+            f"numpy {numpy.__version__}, pybind11 {pybind11.__version__}",
+            output_of(*self.compiler.compiler_so_cxx, "--version"),
+            *self.compiler.compiler_so_cxx,
+            *ext.extra_compile_args,
+        ]
+
+        def compile_into(folder: Path) -> None:
+            self.compiler.compile(
+                common,
+                output_dir=str(folder),
+                include_dirs=ext.include_dirs,
+                extra_postargs=ext.extra_compile_args,
+            )
+
+        ext.sources = [source for source in ext.sources if source in MPI_SOURCES]
+        ext.extra_objects = kept_objects(
+            digest_of(settings, (path for path in read if path.is_file())), compile_into
+        )
+        ext.depends = [*ext.depends, *ext.extra_objects]
+        ext.extra_compile_args += mpi.compile_flags
+        super().build_extension(ext)
 
     def run(self) -> None:
         # One set of object files per MPI: they are not interchangeable.
@@ -100,7 +140,7 @@ core = Pybind11Extension(
     depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.[hi]*")),
     define_macros=[("PYCOLL_MODULE", mpi.family)],
     # Contraction to fused multiply-adds would make results depend on the processor.
-    extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra", *mpi.compile_flags],
+    extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra"],
     extra_link_args=mpi.link_flags,
     cxx_std=20,
 )

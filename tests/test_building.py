@@ -13,6 +13,7 @@ import pytest
 
 from building import cuda
 from building.cuda_report import kernels_in, table_of
+from building.objects import digest_of, kept_objects
 
 #: Stands for nvcc: notes its arguments, and writes an image of 10 bytes.
 NVCC = """#!/bin/sh
@@ -224,3 +225,47 @@ def test_declarations_of_the_driver_are_those_of_the_toolkit(tmp_path: Path) -> 
     assert result.returncode == 0, result.stderr
     other = compiled(["SAME(free, cuMemAlloc_v2)"])
     assert "cuMemAlloc_v2 is declared differently in cuda.h" in other.stderr
+
+
+def test_objects_that_all_mpis_share_are_made_once(tmp_path: Path) -> None:
+    made = []
+
+    def compile_into(folder: Path) -> None:
+        made.append(folder)
+        (folder / "csrc").mkdir()
+        (folder / "csrc" / "one.o").write_text("object")
+
+    for digest in ("abc", "abc", "def", "abc"):
+        objects = kept_objects(digest, compile_into, tmp_path)
+        assert objects == [str(tmp_path / digest / "csrc" / "one.o")]
+        assert [path.name for path in tmp_path.iterdir()] == [digest]
+    assert len(made) == 3
+
+
+def test_objects_that_do_not_compile_are_not_kept(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "one.o").write_text("object")
+        raise OSError("no space")
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="no space"):
+            kept_objects("abc", fail, tmp_path)
+    assert kept_objects("abc", lambda folder: (folder / "two.o").touch(), tmp_path) == [
+        str(tmp_path / "abc" / "two.o")
+    ]
+
+
+def test_objects_depend_on_settings_sources_and_their_names(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("text")
+    two.write_text("other")
+    digests = {
+        digest_of(["-O3"], [one, two]),
+        digest_of(["-O2"], [one, two]),
+        digest_of(["-O3"], [one]),
+        digest_of([], [one, two]),
+    }
+    assert digest_of(["-O3"], [two, one]) in digests
+    two.write_text("another")
+    digests.add(digest_of(["-O3"], [one, two]))
+    assert len(digests) == 5
