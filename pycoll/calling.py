@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from pycoll import _core
 
 Op: TypeAlias = Literal["sum", "prod", "min", "max", "avg", "band", "bor", "bxor"]
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def shortcut(method: Method) -> Method:
+    """Let a method of a `Caller` that makes one call go straight to the core when it is repeated.
+
+    What it passes on must depend on nothing but its arguments: of arrays, which they are, their
+    type and length.
+    """
+    wrapper = _core.Shortcut(method)
+    functools.update_wrapper(wrapper, method)
+    return cast(Method, wrapper)
 
 
 class Caller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, overload
 
 from pycoll.arrays import Array, empty_like, rows_of, share_rows
-from pycoll.calling import Caller, Op
+from pycoll.calling import Caller, Op, shortcut
 from pycoll.work import Stream, Work
 
 
@@ -66,6 +66,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array]: ...
+    @shortcut
     def all_reduce(
         self,
         array: Array,
@@ -130,6 +131,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array | None]: ...
+    @shortcut
     def reduce(
         self,
         array: Array,
@@ -194,6 +196,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array]: ...
+    @shortcut
     def broadcast(
         self,
         array: Array,
@@ -253,6 +256,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array]: ...
+    @shortcut
     def reduce_scatter(
         self,
         array: Array,
@@ -317,6 +321,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array]: ...
+    @shortcut
     def all_gather(
         self,
         array: Array,
@@ -380,6 +385,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array | None]: ...
+    @shortcut
     def gather(
         self,
         array: Array,
@@ -446,6 +452,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array]: ...
+    @shortcut
     def scatter(
         self,
         array: Array | None,
@@ -515,6 +522,7 @@ class Collectives(Caller):
         async_op: Literal[True],
         stream: Stream | None = None,
     ) -> Work[Array]: ...
+    @shortcut
     def all_to_all(
         self,
         array: Array,
@@ -558,6 +566,7 @@ class Collectives(Caller):
     def barrier(self, *, async_op: Literal[False] = False) -> None: ...
     @overload
     def barrier(self, *, async_op: Literal[True]) -> Work[None]: ...
+    @shortcut
     def barrier(self, *, async_op: bool = False) -> Work[None] | None:
         """Wait until every rank has called it."""
         work: Work[None] | None = self._call("barrier", None, None, None, async_op=async_op)

@@ -34,8 +34,8 @@ const std::array<Named, CallArguments::all - CallArguments::positional>& named()
 
 }  // namespace
 
-CallArguments::CallArguments(PyObject* const* given, Py_ssize_t count, PyObject* names) {
-    if (count != static_cast<Py_ssize_t>(positional)) {
+CallArguments::CallArguments(PyObject* const* given, std::size_t count, PyObject* names) {
+    if (count != positional) {
         throw py::type_error("a call takes " + std::to_string(positional) +
                              " arguments by position");
     }

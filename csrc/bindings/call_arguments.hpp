@@ -31,12 +31,12 @@ public:
     static constexpr std::size_t all = 13;
 
     /// As Python's vectorcall passes them. Throws pybind11::type_error for others than there are.
-    CallArguments(PyObject* const* given, Py_ssize_t count, PyObject* names);
+    CallArguments(PyObject* const* given, std::size_t count, PyObject* names);
 
     [[nodiscard]] PyObject* operator[](Argument argument) const {
         return objects_[static_cast<std::size_t>(argument)];
     }
-    /// None of it?
+    /// Is it None?
     [[nodiscard]] bool omits(Argument argument) const { return (*this)[argument] == Py_None; }
     [[nodiscard]] bool is_true(Argument argument) const;
 

@@ -66,7 +66,7 @@ template <typename Keep>
 void run(Communicator& communicator, const RepeatedCalls::Known& known, Keep&& keep) {
     PythonCaller caller(communicator);
     try {
-        communicator.run(known.call, known.input, known.output, caller);
+        communicator.run(known.call, known.from, known.to, caller);
     } catch (...) {
         caller.take_back();
         if (caller.has_begun) keep();
@@ -74,29 +74,63 @@ void run(Communicator& communicator, const RepeatedCalls::Known& known, Keep&& k
     }
 }
 
-/// What a Python function keeps.
-struct CallFunction {
-    SharedCommunicator communicator;
-    py::object work_type;
-    RepeatedCalls calls;
+/// Those under way in this thread: the innermost.
+thread_local CallFunction::Recording* recording = nullptr;
 
-    [[nodiscard]] py::object make(const CallArguments& arguments);
-};
+constexpr const char* capsule_name = "pycoll.communicator";
 
-py::object CallFunction::make(const CallArguments& arguments) {
+PyObject* call(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+    try {
+        auto* const function = static_cast<CallFunction*>(PyCapsule_GetPointer(self, capsule_name));
+        return (*function)(given, static_cast<std::size_t>(count), names).release().ptr();
+    } catch (py::error_already_set& error) {
+        error.restore();
+    } catch (...) {
+        py::detail::try_translate_exceptions();
+    }
+    return nullptr;
+}
+
+/// What Python calls it by.
+const PyCFunction c_function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call));
+
+}  // namespace
+
+CallFunction::CallFunction(SharedCommunicator communicator, py::object work_type)
+    : communicator_(std::move(communicator)), work_type_(std::move(work_type)) {}
+
+CallFunction::Recording::Recording() : outer_(std::exchange(recording, this)) {}
+
+CallFunction::Recording::~Recording() { recording = outer_; }
+
+void CallFunction::record(const RepeatedCalls::Known& done) const {
+    if (recording == nullptr) return;
+    recording->function_ = this;
+    recording->done_ = done;
+}
+
+std::optional<py::object> CallFunction::repeat(const GivenArguments& given) {
+    if (!given.are_plain() || communicator_->closed()) return std::nullopt;
+    const auto known = calls_.find(given);
+    if (!known) return std::nullopt;
+    // The caller has the arguments as long as the call takes.
+    run(*communicator_, *known, [&] {
+        Py_INCREF(known->input);
+        Py_INCREF(known->output);
+    });
+    record(*known);
+    return py::reinterpret_borrow<py::object>(known->result);
+}
+
+py::object CallFunction::operator()(PyObject* const* objects, std::size_t positional,
+                                    PyObject* names) {
+    if (recording != nullptr) ++recording->count_;
+    const GivenArguments all(nullptr, objects, positional, names);
+    if (auto result = repeat(all)) return *std::move(result);
+    const CallArguments arguments(objects, positional, names);
+    const auto argument = [&](Argument which) { return py::handle(arguments[which]); };
     const bool async_op = arguments.is_true(Argument::async_op);
     const auto result = py::reinterpret_borrow<py::object>(arguments[Argument::result]);
-    const auto plain = async_op ? std::nullopt : RepeatedCalls::arrays_of(arguments);
-    if (plain && !communicator->closed()) {
-        if (const auto known = calls.find(arguments, *plain)) {
-            run(*communicator, *known, [&] {
-                Py_INCREF(arguments[Argument::array]);
-                Py_INCREF(arguments[Argument::out]);
-            });
-            return result;
-        }
-    }
-    const auto argument = [&](Argument which) { return py::handle(arguments[which]); };
     const Collective collective = collective_named(argument(Argument::collective));
     CollectiveArguments given{argument(Argument::array),
                               argument(Argument::out),
@@ -109,59 +143,57 @@ py::object CallFunction::make(const CallArguments& arguments) {
                               argument(Argument::stream),
                               arguments.is_true(Argument::new_out)};
     const std::string function = std::string(name(collective)) + (given.counts ? "_v" : "");
-    require_open(*communicator, function);
-    return naming(communicator->rank(), function, [&]() -> py::object {
+    require_open(*communicator_, function);
+    return naming(communicator_->rank(), function, [&]() -> py::object {
         const auto arrays = shared_arrays();
-        const Call call = collective_call(collective, *communicator, std::move(given), *arrays);
+        const Call call = collective_call(collective, *communicator_, std::move(given), *arrays);
         if (async_op) {
-            return work_type(BoundWork{communicator, ordinal_of(call.gpu),
-                                       [&] {
-                                           const Unlocked unlocked(*communicator);
-                                           return communicator->start(call, arrays);
-                                       }()},
-                             result);
+            return work_type_(BoundWork{communicator_, ordinal_of(call.gpu),
+                                        [&] {
+                                            const Unlocked unlocked(*communicator_);
+                                            return communicator_->start(call, arrays);
+                                        }()},
+                              result);
         }
         if (call.gpu) {
-            const Unlocked unlocked(*communicator);
-            communicator->run(call, arrays);
-        } else {
-            const RepeatedCalls::Known made{prepare(*communicator, call), call.input, call.output};
-            run(*communicator, made, [&] {
-                static_cast<void>(std::make_unique<std::shared_ptr<Arrays>>(arrays).release());
-            });
-            if (plain) calls.remember(arguments, *plain, made.call);
+            const Unlocked unlocked(*communicator_);
+            communicator_->run(call, arrays);
+            return result;
+        }
+        const RepeatedCalls::Known made{.call = prepare(*communicator_, call),
+                                        .input = arguments[Argument::array],
+                                        .output = arguments[Argument::out],
+                                        .result = result.ptr(),
+                                        .from = call.input,
+                                        .to = call.output};
+        run(*communicator_, made, [&] {
+            static_cast<void>(std::make_unique<std::shared_ptr<Arrays>>(arrays).release());
+        });
+        if (all.are_plain() && arguments.omits(Argument::stream)) {
+            remember(all, made);
+            record(made);
         }
         return result;
     });
 }
 
-constexpr const char* capsule_name = "pycoll.communicator";
-
-PyObject* call(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
-    try {
-        auto* const function = static_cast<CallFunction*>(PyCapsule_GetPointer(self, capsule_name));
-        return function->make(CallArguments(given, count, names)).release().ptr();
-    } catch (py::error_already_set& error) {
-        error.restore();
-    } catch (...) {
-        py::detail::try_translate_exceptions();
-    }
-    return nullptr;
-}
-
-}  // namespace
-
 py::object call_function(const SharedCommunicator& communicator, py::object work_type) {
     // Functions refer to their definition as long as they live.
-    static PyMethodDef definition = {
-        "call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call)),
-        METH_FASTCALL | METH_KEYWORDS, nullptr};
+    static PyMethodDef definition = {"call", c_function, METH_FASTCALL | METH_KEYWORDS, nullptr};
     auto kept = std::make_unique<CallFunction>(communicator, std::move(work_type));
     const py::capsule self(kept.get(), capsule_name, [](void* released) {
         const std::unique_ptr<CallFunction> last(static_cast<CallFunction*>(released));
     });
     static_cast<void>(kept.release());
     return py::reinterpret_steal<py::object>(PyCFunction_New(&definition, self.ptr()));
+}
+
+CallFunction* call_function_of(PyObject* object) {
+    if (!PyCFunction_CheckExact(object) || PyCFunction_GET_FUNCTION(object) != c_function) {
+        return nullptr;
+    }
+    return static_cast<CallFunction*>(
+        PyCapsule_GetPointer(PyCFunction_GET_SELF(object), capsule_name));
 }
 
 }  // namespace pycoll

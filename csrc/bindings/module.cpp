@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "bindings/shortcut.hpp"
+
 namespace {
 
 /// The MPI this core was compiled against, in the words of its header.
@@ -28,5 +30,6 @@ PYBIND11_MODULE(PYCOLL_MODULE, m) {
     pycoll::bind_shared_memory(m);
     pycoll::bind_gpu_memory(m);
     pycoll::bind_communicator(m);
+    pycoll::bind_shortcut(m);
     pycoll::bind_cuda(m);
 }

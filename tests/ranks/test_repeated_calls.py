@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 import threading
 import time
+from collections.abc import Callable
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -51,6 +55,108 @@ def test_other_operations_roots_and_outputs(comm: pycoll.Communicator) -> None:
                 assert (reduced == total(comm)).all()
             else:
                 assert reduced is None
+
+
+def test_one_array_twice_and_two_arrays(comm: pycoll.Communicator) -> None:
+    """Which arguments are the same object decides what is written."""
+    for _ in range(3):
+        for same in (True, False, True):
+            array = own(comm, 6)
+            out = array if same else np.zeros(6, np.float32)
+            for result in (comm.all_reduce(array, out), out):
+                assert result is out
+            assert (out == total(comm)).all()
+            assert same or (array == comm.rank + 1).all()
+            array = own(comm, 6)
+            out = array if same else np.zeros(6, np.float32)
+            assert comm.all_reduce(out=out, array=array, op="max") is out
+            assert (out == comm.size).all()
+            assert same or (array == comm.rank + 1).all()
+
+
+def test_arguments_by_name_and_by_position(comm: pycoll.Communicator) -> None:
+    for _ in range(3):
+        out = np.zeros(6, np.float32)
+        assert comm.all_reduce(own(comm, 6), out, op="sum") is out
+        assert comm.all_reduce(own(comm, 6), op="max", out=out) is out
+        assert (out == comm.size).all()
+        assert comm.all_reduce(array=own(comm, 6), op="min", out=out) is out
+        assert (out == 1).all()
+        array = own(comm, 6)
+        assert comm.all_reduce(array, None, op="min", algorithm="auto", chunk_bytes=0) is array
+        assert (array == 1).all()
+        for wrong in ({"ops": "min"}, {"op": 1}, {"root": 0}):
+            with pytest.raises((TypeError, ValueError)):
+                comm.all_reduce(array, **wrong)  # type: ignore[call-overload]
+        with pytest.raises(TypeError, match="'array'"):
+            comm.all_reduce()  # type: ignore[call-overload]
+        with pytest.raises(TypeError):
+            comm.all_reduce(array, out, "min")  # type: ignore[call-overload]
+
+
+def functions_of_python(call: Callable[[], object]) -> set[str]:
+    """Return the names of those that run during a call."""
+    names = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            names.add(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return names - {"<lambda>"}
+
+
+def test_repeated_calls_run_no_python(comm: pycoll.Communicator) -> None:
+    """From the second one on, for whatever the caller passes."""
+    array, out = own(comm, 6), np.zeros(6, np.float32)
+    all_out = np.zeros(6 * comm.size, np.float32)
+    dealt = np.zeros(6 * comm.size, np.float32)
+    root = comm.size - 1
+    calls: dict[str, Callable[[], object]] = {
+        "all_reduce": lambda: comm.all_reduce(array, op="max"),
+        "reduce": lambda: comm.reduce(array, out, root=root),
+        "broadcast": lambda: comm.broadcast(array, root=root),
+        "reduce_scatter": lambda: comm.reduce_scatter(dealt, out),
+        "all_gather": lambda: comm.all_gather(array, all_out),
+        "gather": lambda: comm.gather(array, all_out if comm.rank == root else None, root=root),
+        "scatter": lambda: comm.scatter(dealt, out, root=root),
+        "all_to_all": lambda: comm.all_to_all(dealt, all_out),
+        "barrier": lambda: comm.barrier(),
+    }
+    for name, call in calls.items():
+        assert name in functions_of_python(call)
+        assert functions_of_python(call) == set(), name
+
+
+def test_methods_are_what_they_say() -> None:
+    """Shortcuts look like the methods that they are for."""
+    method = pycoll.Communicator.all_reduce
+    assert list(inspect.signature(method).parameters)[:4] == ["self", "array", "out", "op"]
+    assert "Fold the arrays of all ranks" in (inspect.getdoc(method) or "")
+    assert method.__name__ == "all_reduce"
+    assert method.__qualname__ == "Collectives.all_reduce"
+    with pytest.raises(TypeError, match="self"):
+        method()  # type: ignore[call-overload]
+    with pytest.raises(AttributeError, match="_call"):
+        method(3, np.ones(3))  # type: ignore[call-overload]
+
+
+def test_methods_of_subclasses(comm: pycoll.Communicator) -> None:
+    class Counting(pycoll.Communicator):
+        calls = 0
+
+        def all_reduce(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
+            self.calls += 1
+            return super().all_reduce(*arguments, **named)  # type: ignore[call-overload]
+
+    with Counting() as counting:
+        for turn in range(1, 4):
+            assert (counting.all_reduce(own(comm, 7)) == total(comm)).all()
+            assert counting.calls == turn
 
 
 def test_in_place_and_not(comm: pycoll.Communicator) -> None:

@@ -1,0 +1,144 @@
+#include "bindings/shortcut.hpp"
+
+#include <structmember.h>
+
+#include <cstddef>
+
+#include "bindings/call_function.hpp"
+#include "bindings/repeated_calls.hpp"
+
+namespace py = pybind11;
+
+namespace pycoll {
+namespace {
+
+/// As Python lays it out.
+struct Shortcut {
+    PyObject_HEAD;
+    vectorcallfunc call;
+    PyObject* method;
+    /// What functools.update_wrapper() says of the method.
+    PyObject* attributes;
+};
+
+Shortcut& of(PyObject* self) { return *reinterpret_cast<Shortcut*>(self); }
+
+/// What makes the calls of an object; null if nothing does yet.
+CallFunction* call_function_in(PyObject* object) {
+    static PyObject* const name = PyUnicode_InternFromString("_call");
+    // The object keeps it.
+    const auto function = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
+    if (!function) {
+        PyErr_Clear();
+        return nullptr;
+    }
+    return call_function_of(function.ptr());
+}
+
+/// `objects` begin with that whose method it is.
+py::object call_method(PyObject* self, PyObject* const* objects, std::size_t count,
+                       PyObject* names) {
+    PyObject* const method = of(self).method;
+    const auto call = [&] {
+        return py::reinterpret_steal<py::object>(
+            PyObject_Vectorcall(method, objects, count, names));
+    };
+    CallFunction* const function = count == 0 ? nullptr : call_function_in(objects[0]);
+    if (function == nullptr) return call();
+    const GivenArguments given(self, objects + 1, count - 1, names);
+    if (auto result = function->repeat(given)) return *std::move(result);
+    if (!given.are_plain()) return call();
+    const CallFunction::Recording recording;
+    auto result = call();
+    if (!result) return result;
+    if (const auto* const done = recording.only_one_of(*function)) {
+        if (done->result == result.ptr()) function->remember(given, *done);
+    }
+    return result;
+}
+
+PyObject* call(PyObject* self, PyObject* const* objects, std::size_t flags, PyObject* names) {
+    const auto count = static_cast<std::size_t>(PyVectorcall_NARGS(flags));
+    try {
+        return call_method(self, objects, count, names).release().ptr();
+    } catch (py::error_already_set& error) {
+        error.restore();
+    } catch (...) {
+        py::detail::try_translate_exceptions();
+    }
+    return nullptr;
+}
+
+PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* names) {
+    PyObject* method = nullptr;
+    if (names != nullptr && PyDict_GET_SIZE(names) > 0) {
+        PyErr_SetString(PyExc_TypeError, "Shortcut takes a method, and nothing by name");
+        return nullptr;
+    }
+    if (PyArg_ParseTuple(arguments, "O:Shortcut", &method) == 0) return nullptr;
+    PyObject* const self = type->tp_alloc(type, 0);
+    if (self == nullptr) return nullptr;
+    of(self).call = &call;
+    of(self).method = Py_NewRef(method);
+    return self;
+}
+
+PyObject* bind(PyObject* self, PyObject* object, PyObject* /*type*/) {
+    return object == nullptr ? Py_NewRef(self) : PyMethod_New(self, object);
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(of(self).method);
+    Py_VISIT(of(self).attributes);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+int clear(PyObject* self) {
+    Py_CLEAR(of(self).method);
+    Py_CLEAR(of(self).attributes);
+    return 0;
+}
+
+void destroy(PyObject* self) {
+    PyTypeObject* const type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    static_cast<void>(clear(self));
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+template <typename Function>
+void* slot(Function* function) {
+    return reinterpret_cast<void*>(function);
+}
+
+}  // namespace
+
+void bind_shortcut(py::module_& m) {
+    static PyMemberDef members[] = {
+        {"__vectorcalloffset__", T_PYSSIZET, offsetof(Shortcut, call), READONLY, nullptr},
+        {"__dictoffset__", T_PYSSIZET, offsetof(Shortcut, attributes), READONLY, nullptr},
+        {nullptr, 0, 0, 0, nullptr}};
+    static PyGetSetDef accessors[] = {
+        {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+        {nullptr, nullptr, nullptr, nullptr, nullptr}};
+    PyType_Slot slots[] = {{Py_tp_new, slot(&make)},
+                           {Py_tp_call, slot(&PyVectorcall_Call)},
+                           {Py_tp_descr_get, slot(&bind)},
+                           {Py_tp_traverse, slot(&traverse)},
+                           {Py_tp_clear, slot(&clear)},
+                           {Py_tp_dealloc, slot(&destroy)},
+                           {Py_tp_members, members},
+                           {Py_tp_getset, accessors},
+                           {0, nullptr}};
+    PyType_Spec spec = {"pycoll._core.Shortcut", sizeof(Shortcut), 0,
+                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+                            Py_TPFLAGS_METHOD_DESCRIPTOR,
+                        slots};
+    auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
+    if (!type) throw py::error_already_set();
+    m.add_object("Shortcut", type);
+}
+
+}  // namespace pycoll
