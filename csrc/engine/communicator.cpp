@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/abandoned.hpp"
+#include "engine/clock.hpp"
 #include "engine/gpu_costs.hpp"
 #include "engine/progress.hpp"
 
@@ -47,9 +48,10 @@ void check_nodes(const std::vector<int>& nodes, int rank, int size, const Neighb
     }
 }
 
-/// `delay` from now; the end of time, where that comes first.
+/// `delay` from now, by the clock by which progress() looks whether it is over; the end of time,
+/// where that comes first.
 Clock::time_point after(std::chrono::nanoseconds delay) {
-    const auto now = Clock::now();
+    const auto now = coarse_now();
     return delay < Clock::time_point::max() - now ? now + delay : Clock::time_point::max();
 }
 
@@ -67,8 +69,11 @@ Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& 
       transport_(std::move(transport)),
       neighbours_(std::move(neighbours)),
       shows_calls_(options.checks_calls && size_ > 1 && !(neighbours_ && neighbours_->are_all())),
+      means_{transport_.get(), &pool_, neighbours_.get(), &sent_bytes_},
       plans_(options.model, options.wishes) {
     check_nodes(options_.nodes, rank_, size_, neighbours_.get());
+    // See Patience: naps that come after that are short beside it.
+    if (neighbours_ && !options_.oversubscribed) neighbours_->node().sleeps_are_rare();
 }
 
 Communicator::~Communicator() {
@@ -250,7 +255,7 @@ std::shared_ptr<Execution> Communicator::enter(std::shared_ptr<const PreparedCal
         label, {input, output, call->dtype, call->op}, tag_of(sequence), std::move(gpu),
         std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
             if (!enters) {
-                return execution->begin(call->if_private, means(), Execution::Entry::none);
+                return execution->begin(call->if_private, means_, Execution::Entry::none);
             }
             const SharedNode::Post post = numbered(call->post, sequence);
             entries_.push_back({execution, std::move(call), post, input_place, output_place});

@@ -203,9 +203,6 @@ private:
     void look_at_gpus(Entry& entry);
     void agree_on_gpus(Entry& entry);
     [[nodiscard]] const std::shared_ptr<const Plan>& plan_after_meeting(const Entry& entry) const;
-    [[nodiscard]] Execution::Means means() {
-        return {transport_.get(), &pool_, neighbours_.get(), &sent_bytes_};
-    }
     /// What ranks see of each other, at best.
     [[nodiscard]] Reach reach() const;
     [[nodiscard]] bool next_tag_is_free() const;
@@ -281,6 +278,7 @@ private:
     std::optional<SharedNode::Post> last_shown_;
     std::vector<SharedNode::Post> posts_;
     BufferPool pool_;
+    const Execution::Means means_;
     PlanCache plans_;
     /// From the first operation on a GPU on.
     std::shared_ptr<GpuSide> gpu_;

@@ -78,7 +78,7 @@ void Communicator::go_on(Entry& entry) {
             }
             if (entry.introduces_gpus()) return introduce_gpu(entry);
             entry.stage = Entry::Stage::running;
-            return entry.execution->begin(plan_after_meeting(entry), means(),
+            return entry.execution->begin(plan_after_meeting(entry), means_,
                                           Execution::Entry::none);
         case Entry::Stage::introducing:
             return look_at_gpus(entry);
@@ -92,7 +92,7 @@ void Communicator::go_on(Entry& entry) {
 
 /// Throws CollectiveError when a neighbour that this rank did not wait for has made another call.
 void Communicator::look_for_owed() {
-    if (!neighbours_) return;
+    if (!neighbours_ || !neighbours_->node().is_owed()) return;
     const auto other = neighbours_->node().look_for_owed();
     if (other) throw CollectiveError(find_difference(*neighbours_, *other));
 }
@@ -132,7 +132,7 @@ bool Communicator::may_run_ahead(const Entry& entry) {
 }
 
 void Communicator::show(const Entry& entry, std::span<const std::uint64_t> words) {
-    entry.execution->show(plans_.showing(rank_, size_, words.size()), means(), words);
+    entry.execution->show(plans_.showing(rank_, size_, words.size()), means_, words);
 }
 
 /// All ranks know by now that some counts do not fit, so all come here.
@@ -142,12 +142,18 @@ void Communicator::show_counts(Entry& entry) {
 }
 
 void Communicator::enter_node(Entry& entry) {
+    const bool meets = neighbours_ && (entry.introduces_gpus() || !entry.call->meets_in_plan);
+    const std::shared_ptr<const Plan>* plan = nullptr;
+    if (meets) {
+        plan = &plans_.meeting(rank_, size_, neighbours_->ranks());
+    } else if (!entry.introduces_gpus()) {
+        plan = &entry.call->if_private;
+    }
+    if (plan != nullptr) entry.execution->adopt(*plan);
     if (neighbours_) neighbours_->node().enter(entry.post, entry.input, entry.output);
-    if (neighbours_ && (entry.introduces_gpus() || !entry.call->meets_in_plan)) {
+    if (meets) {
         entry.stage = Entry::Stage::meeting;
-        entry.execution->begin(plans_.meeting(rank_, size_, neighbours_->ranks()), means(),
-                               Execution::Entry::before);
-        return;
+        return entry.execution->begin(*plan, means_, Execution::Entry::before);
     }
     if (entry.introduces_gpus()) return introduce_gpu(entry);
     entry.stage = Entry::Stage::running;
@@ -155,7 +161,7 @@ void Communicator::enter_node(Entry& entry) {
     if (neighbours_) {
         how = may_run_ahead(entry) ? Execution::Entry::ahead : Execution::Entry::along;
     }
-    entry.execution->begin(entry.call->if_private, means(), how);
+    entry.execution->begin(*plan, means_, how);
     if (how == Execution::Entry::ahead && entry.execution->done()) ++calls_at_once_;
 }
 

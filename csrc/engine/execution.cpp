@@ -24,19 +24,19 @@ void Execution::prepare(const Label& label, Clock::time_point deadline,
     done_.store(false, std::memory_order_relaxed);
 }
 
-void Execution::show(std::shared_ptr<const Plan> plan, const Means& means,
+void Execution::show(const std::shared_ptr<const Plan>& plan, const Means& means,
                      std::span<const std::uint64_t> words) {
     shown_.resize(words.size() * static_cast<std::size_t>(plan->size()));
     std::uint64_t* const own =
         shown_.data() + words.size() * static_cast<std::size_t>(means.transport->rank());
     std::ranges::copy(words, own);
-    begin(std::move(plan), means, Entry::before, own, shown_.data());
+    begin(plan, means, Entry::before, own, shown_.data());
 }
 
-void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry,
+void Execution::begin(const std::shared_ptr<const Plan>& plan, const Means& means, Entry entry,
                       const void* input, void* output) {
-    plan_ = std::move(plan);
-    means_ = means;
+    adopt(plan);
+    means_ = &means;
     entry_ = entry;
     entered_ = false;
     // What comes before the call's own plan lies in memory of the host.
@@ -53,7 +53,7 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
         gpu_->begin(remaining_);
     }
     scratch_ = on_gpu_ ? gpu_->memory().take(plan_->scratch_bytes())
-                       : means_.pool->take(plan_->scratch_bytes());
+                       : means_->pool->take(plan_->scratch_bytes());
     if (memory_.size() < buffer_count) memory_.resize(buffer_count);
     // A schedule is verified never to write its input.
     memory_[Plan::base(Buffer::input)] = static_cast<std::byte*>(const_cast<void*>(input));
@@ -75,10 +75,10 @@ void Execution::begin(std::shared_ptr<const Plan> plan, const Means& means, Entr
 
 /// Finds the memory of the ranks of the node.
 void Execution::look_around() {
-    SharedNode& node = means_.neighbours->node();
+    SharedNode& node = means_->neighbours->node();
     GpuNode* const gpus = on_gpu_ ? gpu_->side().node() : nullptr;
     const SharedNode::Area area = plan_->area(on_gpu_);
-    const std::vector<int>& ranks = means_.neighbours->ranks();
+    const std::vector<int>& ranks = means_->neighbours->ranks();
     const std::size_t needed = buffer_count * (1 + static_cast<std::size_t>(plan_->size()));
     if (memory_.size() < needed) memory_.resize(needed);
     for (int local = 0; local < node.size(); ++local) {
@@ -105,7 +105,7 @@ bool Execution::poll_signals() {
     if (!open_wait_) return false;
     const std::uint32_t step = *open_wait_;
     const int peer = plan_->steps()[step].peer;
-    if (!means_.neighbours->node().has_signal(means_.neighbours->local(peer))) return false;
+    if (!means_->neighbours->node().has_signal(means_->neighbours->local(peer))) return false;
     std::optional<cuda::Gpu::Current> current;
     if (on_gpu_) current.emplace(gpu_->side().gpu());
     open_wait_.reset();
@@ -126,8 +126,8 @@ std::vector<int> Execution::missing_signals() const {
     for (std::uint32_t step = *open_wait_; step < plan_->steps().size(); ++step) {
         const Plan::PlanStep& wait = plan_->steps()[step];
         if (!takes_signal(wait.kind)) break;
-        const int peer = means_.neighbours->local(wait.peer);
-        if (!means_.neighbours->node().has_signal(peer)) missing.push_back(peer);
+        const int peer = means_->neighbours->local(wait.peer);
+        if (!means_->neighbours->node().has_signal(peer)) missing.push_back(peer);
     }
     return missing;
 }
@@ -145,7 +145,7 @@ std::vector<int> Execution::silent_peers() const {
 
 void Execution::start_wait(std::uint32_t step) {
     const int peer = plan_->steps()[step].peer;
-    if (!means_.neighbours->node().has_signal(means_.neighbours->local(peer))) {
+    if (!means_->neighbours->node().has_signal(means_->neighbours->local(peer))) {
         open_wait_ = step;
         return;
     }
@@ -154,11 +154,11 @@ void Execution::start_wait(std::uint32_t step) {
 }
 
 void Execution::take_signal(int peer) {
-    SharedNode& node = means_.neighbours->node();
-    const int local = means_.neighbours->local(peer);
+    SharedNode& node = means_->neighbours->node();
+    const int local = means_->neighbours->local(peer);
     node.take_signal(local);
     if (entry_ != Entry::none && !node.is_same_call(local)) {
-        throw CollectiveError(find_difference(*means_.neighbours, local));
+        throw CollectiveError(find_difference(*means_->neighbours, local));
     }
 }
 
@@ -220,16 +220,16 @@ void Execution::post(std::uint32_t index) {
     const Token token{this, index};
     switch (step.kind) {
         case StepKind::send:
-            means_.sent_bytes->fetch_add(bytes(step), std::memory_order_relaxed);
-            means_.transport->send(step.peer, tag_, {at(plan_->places()[step.srcs]), bytes(step)},
+            means_->sent_bytes->fetch_add(bytes(step), std::memory_order_relaxed);
+            means_->transport->send(step.peer, tag_, {at(plan_->places()[step.srcs]), bytes(step)},
                                    token);
             break;
         case StepKind::recv:
-            means_.transport->recv(step.peer, tag_, {at(step.dst), bytes(step)}, token);
+            means_->transport->recv(step.peer, tag_, {at(step.dst), bytes(step)}, token);
             break;
         default: {
-            auto& [owner, stage] = stages_.emplace_back(index, means_.pool->take(bytes(step)));
-            means_.transport->recv(step.peer, tag_, {stage.data(), bytes(step)}, token);
+            auto& [owner, stage] = stages_.emplace_back(index, means_->pool->take(bytes(step)));
+            means_->transport->recv(step.peer, tag_, {stage.data(), bytes(step)}, token);
         }
     }
 }
@@ -246,7 +246,7 @@ void Execution::fold_message(std::uint32_t index) {
     } else {
         host::reduce(operands_.dtype, operands_.op, at(step.dst), left, right, step.count);
     }
-    means_.pool->give_back(std::move(stage->second));
+    means_->pool->give_back(std::move(stage->second));
     stages_.erase(stage);
 }
 
@@ -257,7 +257,7 @@ void Execution::run_local(const Plan::PlanStep& step) {
                 at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
             break;
         case StepKind::signal:
-            means_.neighbours->node().signal(means_.neighbours->local(step.peer));
+            means_->neighbours->node().signal(means_->neighbours->local(step.peer));
             break;
         default:
             fold(step);
@@ -298,7 +298,7 @@ void Execution::run_ready() {
         const StepKind kind = plan_->steps()[step].kind;
         // Peers go on while this rank works or waits.
         if (kind != StepKind::signal && plan_->is_one_sided()) {
-            means_.neighbours->node().flush();
+            means_->neighbours->node().flush();
         }
         if (takes_signal(kind)) {
             start_wait(step);
@@ -309,14 +309,14 @@ void Execution::run_ready() {
             finish_step(step);
         }
     }
-    if (plan_->is_one_sided()) means_.neighbours->node().flush();
+    if (plan_->is_one_sided()) means_->neighbours->node().flush();
     if (on_gpu_) gpu_->lane().flush();
     if (remaining_ == 0) end();
 }
 
 /// Sends the signal, and those that follow it where all neighbours get one. Returns how many.
 std::uint32_t Execution::signal_together(const Plan::PlanStep& step) {
-    SharedNode& node = means_.neighbours->node();
+    SharedNode& node = means_->neighbours->node();
     const auto peers = static_cast<std::uint32_t>(node.size() - 1);
     if (step.together < peers) {
         run_local(step);
@@ -336,22 +336,22 @@ void Execution::run_sequence() {
             continue;
         }
         // Peers go on while this rank works or waits.
-        if (is_one_sided) means_.neighbours->node().flush();
+        if (is_one_sided) means_->neighbours->node().flush();
         if (!takes_signal(step.kind)) {
             run_local(step);
             continue;
         }
         if (step.kind == StepKind::expect && entry_ == Entry::ahead) {
-            means_.neighbours->node().expect_signal(means_.neighbours->local(step.peer));
+            means_->neighbours->node().expect_signal(means_->neighbours->local(step.peer));
             continue;
         }
-        if (!means_.neighbours->node().has_signal(means_.neighbours->local(step.peer))) {
+        if (!means_->neighbours->node().has_signal(means_->neighbours->local(step.peer))) {
             open_wait_ = next_;
             return;
         }
         take_signal(step.peer);
     }
-    if (is_one_sided) means_.neighbours->node().flush();
+    if (is_one_sided) means_->neighbours->node().flush();
     end();
 }
 
@@ -359,7 +359,7 @@ void Execution::end() {
     if (on_gpu_) {
         gpu_->memory().give_back(std::move(scratch_));
     } else {
-        means_.pool->give_back(std::move(scratch_));
+        means_->pool->give_back(std::move(scratch_));
     }
     if (entry_ == Entry::before) {
         entered_ = true;

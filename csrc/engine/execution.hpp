@@ -16,14 +16,13 @@
 #include "core/dtype.hpp"
 #include "core/reduction.hpp"
 #include "engine/buffer_pool.hpp"
+#include "engine/clock.hpp"
 #include "engine/gpu_run.hpp"
 #include "engine/neighbours.hpp"
 #include "engine/plan.hpp"
 #include "transport/transport.hpp"
 
 namespace pycoll {
-
-using Clock = std::chrono::steady_clock;
 
 /// Why an operation ended without a result.
 struct Failure {
@@ -83,14 +82,19 @@ public:
     }
     /// Is what it has to come after over? Its GPU may have to get there first.
     [[nodiscard]] bool is_ready() { return gpu_ == nullptr || gpu_->is_ready(); }
+    /// Takes a plan ahead of begin(). To count a reference waits until all that was written is out
+    /// of this core: best before anything that others have to give up first.
+    void adopt(const std::shared_ptr<const Plan>& plan) {
+        if (plan_ != plan) plan_ = plan;
+    }
     /// Posts and runs what waits for nothing. Throws CollectiveError when a peer has made another
     /// call.
-    void begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry) {
-        begin(std::move(plan), means, entry, operands_.input, operands_.output);
+    void begin(const std::shared_ptr<const Plan>& plan, const Means& means, Entry entry) {
+        begin(plan, means, entry, operands_.input, operands_.output);
     }
     /// Before the call's own plan: shows some words to all ranks, by a plan that all have made for
     /// as many of them, and ends with entered().
-    void show(std::shared_ptr<const Plan> plan, const Means& means,
+    void show(const std::shared_ptr<const Plan>& plan, const Means& means,
               std::span<const std::uint64_t> words);
     /// What all ranks have shown, one after the other. Only after entered().
     [[nodiscard]] std::span<const std::uint64_t> shown() const { return shown_; }
@@ -173,8 +177,8 @@ private:
     [[nodiscard]] std::size_t bytes(const Plan::PlanStep& step) const {
         return step.count * plan_->element_size();
     }
-    void begin(std::shared_ptr<const Plan> plan, const Means& means, Entry entry, const void* input,
-               void* output);
+    void begin(const std::shared_ptr<const Plan>& plan, const Means& means, Entry entry,
+               const void* input, void* output);
     void advance(std::uint32_t channel);
     void post(std::uint32_t step);
     void look_around();
@@ -211,7 +215,7 @@ private:
     std::shared_ptr<const Plan> plan_;
     Operands operands_;
     int tag_ = 0;
-    Means means_;
+    const Means* means_ = nullptr;
     Entry entry_ = Entry::none;
     bool entered_ = false;
     /// Messages under way write here: it must live as long as they do.

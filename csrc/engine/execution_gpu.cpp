@@ -62,9 +62,9 @@ void Execution::post_on_gpu(std::uint32_t index) {
             gpu_->keep(gpu_->on_host, index, std::move(block));
             return started(index, GpuRun::Use::outgoing, ticket);
         }
-        means_.sent_bytes->fetch_add(length, std::memory_order_relaxed);
+        means_->sent_bytes->fetch_add(length, std::memory_order_relaxed);
         ++messages_under_way_;
-        return means_.transport->send(step.peer, tag_, {src, length}, token);
+        return means_->transport->send(step.peer, tag_, {src, length}, token);
     }
     std::byte* into = at(step.dst);
     if (!gpu_->is_direct()) {
@@ -75,7 +75,7 @@ void Execution::post_on_gpu(std::uint32_t index) {
         into = gpu_->at(gpu_->arrived, index);
     }
     ++messages_under_way_;
-    means_.transport->recv(step.peer, tag_, {into, length}, token);
+    means_->transport->recv(step.peer, tag_, {into, length}, token);
 }
 
 /// A message has been sent, or has arrived.
@@ -131,9 +131,9 @@ bool Execution::poll_gpu() {
                 break;
             case GpuRun::Use::outgoing: {
                 const std::size_t length = bytes(step);
-                means_.sent_bytes->fetch_add(length, std::memory_order_relaxed);
+                means_->sent_bytes->fetch_add(length, std::memory_order_relaxed);
                 ++messages_under_way_;
-                means_.transport->send(step.peer, tag_,
+                means_->transport->send(step.peer, tag_,
                                        {gpu_->at(gpu_->on_host, operation.step), length},
                                        {this, operation.step});
                 break;

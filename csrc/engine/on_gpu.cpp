@@ -138,7 +138,9 @@ bool Communicator::start_messages(const Execution*& culprit) {
         }
         culprit = it->execution.get();
         if (it->plan != nullptr && it->execution->is_ready()) {
-            it->execution->begin(std::move(it->plan), means(), Execution::Entry::none);
+            // Begun, whatever comes of it.
+            const auto plan = std::exchange(it->plan, nullptr);
+            it->execution->begin(plan, means_, Execution::Entry::none);
             started = true;
         }
         if (it->plan == nullptr && it->execution->is_posted()) {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "engine/caller.hpp"
+#include "engine/clock.hpp"
 
 namespace pycoll {
 
@@ -95,8 +96,6 @@ public:
     }
 
 private:
-    using Clock = std::chrono::steady_clock;
-
     void let_go() {
         if (caller_ != nullptr) caller_->let_go();
         caller_ = nullptr;

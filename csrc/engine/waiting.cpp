@@ -1,11 +1,11 @@
 // How the operations of a communicator move along, and how threads wait for them.
 
 #include <algorithm>
-#include <ctime>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
 
+#include "engine/clock.hpp"
 #include "engine/communicator.hpp"
 #include "engine/progress.hpp"
 
@@ -16,14 +16,6 @@ std::string in_seconds(std::chrono::nanoseconds time) {
     std::ostringstream text;
     text << std::chrono::duration<double>(time).count() << " s";
     return text.str();
-}
-
-/// Some milliseconds behind, at a fifth of the price.
-Clock::time_point coarse_now() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return Clock::time_point(std::chrono::seconds(now.tv_sec) +
-                             std::chrono::nanoseconds(now.tv_nsec));
 }
 
 /// Counts a thread that waits.

@@ -48,8 +48,7 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
 void SharedNode::enter(const Post& what, const Place& input, const Place& output) {
     ++calls_;
     mark_ = mixed(mark_, what);
-    // Of its halves, the one that depends on all bits of what was mixed.
-    signals_.enter(calls_, static_cast<std::uint32_t>(mark_ >> 32));
+    signals_.enter(calls_, own_mark());
     auto word = card(rank_, calls_).words.begin();
     const auto put = [&](std::uint64_t value) {
         (word++)->store(value, std::memory_order_relaxed);
@@ -85,7 +84,6 @@ std::uint64_t SharedNode::owed_by_now(int peer) {
 }
 
 std::optional<int> SharedNode::look_for_owed() {
-    if (debtors_ == 0) return std::nullopt;
     for (const int peer : peers_) {
         if (owed(peer) == 0) continue;
         for (std::uint64_t now = owed_by_now(peer); now != owed(peer);) {

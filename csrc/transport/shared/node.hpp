@@ -84,9 +84,11 @@ public:
     }
     void flush() {
         if (signalled_.empty()) return;
-        if (signals_.must_wake(signalled_)) signals_.wake();
+        if (signals_.must_wake(signalled_, !sleeps_are_rare_)) signals_.wake();
         signalled_.clear();
     }
+    /// Of ranks that sleep only when they have waited for long, one may be woken late.
+    void sleeps_are_rare() { sleeps_are_rare_ = true; }
     [[nodiscard]] bool has_signal(int peer) {
         // Few are to one peer alone, and those that have been seen need no other look.
         const std::uint64_t to_all = signals_.signals_to_all(peer);
@@ -109,6 +111,7 @@ public:
     /// Looks which of the signals that are owed have come. Returns a peer that has made another
     /// call than this rank, in one of those of which they have; nothing if there is none.
     [[nodiscard]] std::optional<int> look_for_owed();
+    [[nodiscard]] bool is_owed() const { return debtors_ > 0; }
     /// How many signals a peer owes, as far as has been looked.
     [[nodiscard]] std::uint64_t owed(int peer) const { return owed_[at(peer)]; }
     /// Does nobody owe more than so many?
@@ -149,7 +152,9 @@ public:
     /// Has a peer posted the same as this rank, but for the last word, in this call and all before?
     /// Only after its first signal. Costs nothing: a number made of the posts stands beside the
     /// count of signals.
-    [[nodiscard]] bool is_same_call(int peer) const { return is_same_call(peer, calls_); }
+    [[nodiscard]] bool is_same_call(int peer) const {
+        return signals_.mark_of(peer, calls_) == own_mark();
+    }
     /// What a rank has posted for the call that this rank is in. Only after its first signal.
     [[nodiscard]] Post posted(int peer) const { return posted(peer, calls_); }
     /// What this rank and a peer have posted for the first call in which they differ, once one has
@@ -232,6 +237,8 @@ private:
     [[nodiscard]] bool is_same_call(int peer, std::uint64_t call) const {
         return signals_.mark_of(peer, call) == signals_.mark_of(rank_, call);
     }
+    /// Of its halves, the one that depends on all bits of what was mixed.
+    [[nodiscard]] std::uint32_t own_mark() const { return static_cast<std::uint32_t>(mark_ >> 32); }
     [[nodiscard]] std::uint64_t owed_by_now(int peer);
     /// A peer owes so many by now.
     void settle(int peer, std::uint64_t owed) {
@@ -246,6 +253,7 @@ private:
     Card* cards_;
     std::byte* stages_;
     std::atomic<bool> asleep_ = false;
+    bool sleeps_are_rare_ = false;
     /// Peers that have got signals since the last flush().
     std::vector<int> signalled_;
     /// Calls entered.

@@ -29,19 +29,20 @@ std::size_t NodeSignals::bytes(int ranks) {
 NodeSignals::NodeSignals(std::byte* memory, int rank, int ranks)
     : rank_(rank),
       ranks_(ranks),
+      to_one_(static_cast<std::size_t>(ranks)),
       doorbell_(reinterpret_cast<Doorbell*>(memory)),
       own_(reinterpret_cast<OwnLine*>(memory + sizeof(Doorbell))),
       sleepers_(reinterpret_cast<Line*>(own_ + ranks)),
       lines_(sleepers_ + ranks) {}
 
-bool NodeSignals::must_wake(std::span<const int> peers) const {
+bool NodeSignals::must_wake(std::span<const int> peers, bool exactly) const {
     // Both sides order "count, then look for sleepers" against "say that I sleep, then look at the
     // counts" in one total order: one of the two sees the other.
 #ifdef __SANITIZE_THREAD__
     // Which knows nothing of fences.
     if (doorbell_->sleepers.fetch_add(0, std::memory_order_seq_cst) == 0) return false;
 #else
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (exactly) std::atomic_thread_fence(std::memory_order_seq_cst);
     if (doorbell_->sleepers.load(std::memory_order_relaxed) == 0) return false;
 #endif
     return std::ranges::any_of(peers, [this](int peer) {
