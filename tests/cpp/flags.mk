@@ -4,8 +4,11 @@ ROOT     := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))/../..)
 SANITIZE ?= none
 BUILD    := $(ROOT)/build/cpp-$(SANITIZE)
 
-# Sanitized code takes half the time to compile so, and as long to run.
-OPTIMISE := $(if $(filter none,$(SANITIZE)),-O2,-O1)
+# Sanitized code takes a fraction of the time to compile so, and about as long to run.
+OPTIMISE_none    := -O2
+OPTIMISE_thread  := -O1
+OPTIMISE_address := -Og
+OPTIMISE := $(OPTIMISE_$(SANITIZE))
 CXXFLAGS ?= $(OPTIMISE) -g1
 override CXXFLAGS += -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
                      -ffp-contract=off -pthread -MMD -MP -I$(ROOT)/csrc -I$(ROOT)/tests -I$(ROOT)/tests/cpp
