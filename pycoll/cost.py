@@ -23,6 +23,8 @@ class Costs:
         Per byte of a message.
     gamma, copy : float
         Per byte folded, and per byte copied.
+    fetch : float
+        So much more per byte of memory shared by ranks that one on another core has used last.
     signal : float
         From a signal in shared memory to the end of the wait for it, where ranks have a core each.
     wake : float
@@ -49,6 +51,10 @@ class Costs:
     # copies 41 GB/s on each core.
     gamma: float = 1 / 40e9
     copy: float = 1 / 40e9
+    # On 2 cores of an Intel Xeon (Emerald Rapids, virtual) an all-reduce in one shot took 6.0 us
+    # longer for 32 KiB than for 8 KiB on 2 ranks, 20 on 4, 65 on 8; with this, 6.1, 20 and 69 are
+    # predicted. On the AMD EPYC above it is less: 24 us from 32 to 64 KiB on 8 ranks.
+    fetch: float = 1 / 10e9
     # A direct all-reduce of 8 B between 2 ranks (two rounds of signals) takes 1.1 us more than one
     # in one shot (one round); a turn of a staged all-reduce of 8 MiB in chunks of 16 KiB takes
     # 1.7 us more than the copying and folding in it.
@@ -64,6 +70,7 @@ class Costs:
             inter_node=Link(alpha=self.inter_alpha, beta=self.inter_beta),
             gamma=self.gamma,
             copy=self.copy,
+            fetch=self.fetch,
             signal=self.signal,
             wake=self.wake,
             nodes=list(nodes),

@@ -69,7 +69,7 @@ def test_plan_prints_the_rank_that_is_asked_for(capsys: pytest.CaptureFixture[st
 
 
 def test_why_lists_all_candidates_and_marks_one(capsys: pytest.CaptureFixture[str]) -> None:
-    text = output_of(capsys, "plan", "all_reduce", "--why", "--bytes", "4K", "--rank", "0")
+    text = output_of(capsys, "plan", "all_reduce", "--why", "--bytes", "1K", "--rank", "0")
     names = [
         found.name
         for found in _core.algorithms()

@@ -26,9 +26,6 @@ namespace py = pybind11;
 namespace pycoll {
 namespace {
 
-/// Shorter arrays go through the stages as fast as anywhere else.
-constexpr std::size_t least_bytes = std::size_t{16} << 10;
-
 constexpr std::string_view own_name = "pycoll";
 constexpr const char* capsule_name = "mem_handler";
 
@@ -42,7 +39,9 @@ std::size_t most_bytes() {
     return memory;
 }
 
-bool is_shared(std::size_t bytes) { return bytes >= least_bytes && bytes <= most_bytes(); }
+bool is_shared(std::size_t bytes) {
+    return bytes >= SharedHeap::least_numpy_bytes && bytes <= most_bytes();
+}
 
 /// Null where there is no such memory; then NumPy's own allocator may have some.
 void* take(std::size_t bytes, SharedHeap::Content content) {

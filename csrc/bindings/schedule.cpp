@@ -106,24 +106,27 @@ void bind_model(py::module_& m) {
 
     py::class_<CostModel>(m, "CostModel")
         .def(py::init([](const Link& intra_node, const Link& inter_node, double gamma, double copy,
-                         double signal, double wake, std::vector<int> nodes, int cores_per_node) {
+                         double fetch, double signal, double wake, std::vector<int> nodes,
+                         int cores_per_node) {
                  return CostModel{.intra_node = intra_node,
                                   .inter_node = inter_node,
                                   .gamma = gamma,
                                   .copy = copy,
+                                  .fetch = fetch,
                                   .signal = signal,
                                   .wake = wake,
                                   .nodes = std::move(nodes),
                                   .cores_per_node = cores_per_node};
              }),
              py::kw_only(), py::arg("intra_node") = Link{}, py::arg("inter_node") = Link{},
-             py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("signal") = 0.0,
-             py::arg("wake") = 0.0, py::arg("nodes") = std::vector<int>(),
+             py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("fetch") = 0.0,
+             py::arg("signal") = 0.0, py::arg("wake") = 0.0, py::arg("nodes") = std::vector<int>(),
              py::arg("cores_per_node") = 0)
         .def_readwrite("intra_node", &CostModel::intra_node)
         .def_readwrite("inter_node", &CostModel::inter_node)
         .def_readwrite("gamma", &CostModel::gamma)
         .def_readwrite("copy", &CostModel::copy)
+        .def_readwrite("fetch", &CostModel::fetch)
         .def_readwrite("signal", &CostModel::signal)
         .def_readwrite("wake", &CostModel::wake)
         .def_readwrite("nodes", &CostModel::nodes)
@@ -131,9 +134,9 @@ void bind_model(py::module_& m) {
         .def("__repr__", [](const CostModel& self) {
             return py::str(
                        "CostModel(intra_node={!r}, inter_node={!r}, gamma={!r}, copy={!r}, "
-                       "signal={!r}, wake={!r}, nodes={}, cores_per_node={})")
-                .format(self.intra_node, self.inter_node, self.gamma, self.copy, self.signal,
-                        self.wake, self.nodes, self.cores_per_node);
+                       "fetch={!r}, signal={!r}, wake={!r}, nodes={}, cores_per_node={})")
+                .format(self.intra_node, self.inter_node, self.gamma, self.copy, self.fetch,
+                        self.signal, self.wake, self.nodes, self.cores_per_node);
         });
 }
 

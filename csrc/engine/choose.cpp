@@ -348,13 +348,24 @@ void require_able(const Algorithm& algorithm, const Request& request, std::size_
                                 " bytes of each rank; use 'auto'");
 }
 
+/// How many times faster a call on registered arrays has to be than one in one shot, which needs
+/// no such. Nobody knows yet whether the arrays are registered, and seeing that costs a round of
+/// signals, which plain arrays pay for nothing. All-reduce on ranks that share 2 cores of an Intel
+/// Xeon, µs, direct and in one shot: on 4 ranks 14 and 12 of 8 KiB, 14 and 19 of 16 KiB, 16 and 33
+/// of 32 KiB; on 8 ranks 47 and 38, 52 and 57, 52 and 103.
+double least_gain(const Request& shared, std::size_t element_size) {
+    // Where there is a root, ranks run ahead in one shot, which no prediction shows.
+    constexpr double of_one_shot = 1.5;
+    if (rooted(shared.collective)) return of_one_shot;
+    const bool all_are_registered =
+        std::min(shared.input_count(), shared.output_count()) * element_size >=
+        SharedHeap::least_numpy_bytes;
+    return all_are_registered ? 1 : of_one_shot;
+}
+
 /// Puts the best of sorted candidates first, where nobody knows yet whether the arrays are
-/// registered. Seeing that costs a round of signals, which plain arrays pay for nothing: not for a
-/// small gain.
-void put_best_first(std::vector<Candidate>& sorted) {
-    // All-reduce of 32 KiB on 8 ranks that share 2 cores: 31 µs direct, 36 in one shot, 52 when
-    // ranks met to learn that their arrays are plain. Of 64 KiB: 32, 60, 55.
-    constexpr double least_gain = 1.5;
+/// registered.
+void put_best_first(std::vector<Candidate>& sorted, double least_gain) {
     if (sorted.empty() || sorted.front().choice.algorithm->reach != Reach::arrays) return;
     // What plain arrays take after ranks have met.
     const auto plain = std::ranges::find_if(sorted, [](const Candidate& candidate) {
@@ -389,7 +400,7 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     }
     if (shared.size <= most_ranks_priced) {
         std::ranges::stable_sort(all, {}, &Candidate::seconds);
-        put_best_first(all);
+        put_best_first(all, least_gain(shared, element_size));
     } else {
         const auto name = rule_of_thumb(shared, shared.count * element_size, reach);
         std::ranges::stable_partition(all, [&](const Candidate& candidate) {

@@ -57,7 +57,7 @@ public:
     /// To be called before begin(). `keep_alive` is what holds the operands' memory.
     void prepare(const Label& label, Clock::time_point deadline, std::shared_ptr<void> keep_alive);
 
-    /// What it runs on, which must outlive it.
+    /// What it runs on. Both this and what it names must outlive it.
     struct Means {
         Transport* transport = nullptr;
         BufferPool* pool = nullptr;
@@ -89,6 +89,7 @@ public:
     }
     /// Posts and runs what waits for nothing. Throws CollectiveError when a peer has made another
     /// call.
+    void begin(const std::shared_ptr<const Plan>& plan, Means&& means, Entry entry) = delete;
     void begin(const std::shared_ptr<const Plan>& plan, const Means& means, Entry entry) {
         begin(plan, means, entry, operands_.input, operands_.output);
     }

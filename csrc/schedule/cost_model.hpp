@@ -14,8 +14,11 @@ struct Link {
 struct CostModel {
     Link intra_node;
     Link inter_node;
-    double gamma = 0;   ///< seconds per byte folded
-    double copy = 0;    ///< seconds per byte copied locally
+    double gamma = 0;  ///< seconds per byte folded
+    double copy = 0;   ///< seconds per byte copied locally
+    /// Seconds more per byte of memory that ranks share, and that a rank on another core has used
+    /// last: it has to come from that core's caches.
+    double fetch = 0;
     double signal = 0;  ///< seconds from a signal to the end of the wait for it
     /// Seconds more where ranks outnumber the cores, for each rank of a core: whoever waits for a
     /// signal sleeps, or goes on only when others have had their turn.

@@ -37,9 +37,16 @@ public:
           element_size_(static_cast<double>(element_size)),
           model_(model),
           crowding_(schedules.size(), model),
-          busy_(schedules.size()) {
+          busy_(schedules.size()),
+          shares_elsewhere_(schedules.size()) {
         if (const auto& why = messages_.mismatch()) throw std::invalid_argument(*why);
         for (const Schedule& schedule : schedules) timeline.emplace_back(schedule.steps.size());
+        for (int rank = 0; rank < static_cast<int>(schedules.size()); ++rank) {
+            for (int other = 0; other < rank; ++other) {
+                if (!crowding_.share_node(rank, other) || !is_elsewhere(rank, other)) continue;
+                shares_elsewhere_[at(rank)] = shares_elsewhere_[at(other)] = true;
+            }
+        }
     }
 
     void run() {
@@ -86,6 +93,25 @@ private:
     Interval& when(StepId id) { return timeline[at(id.rank)][id.step]; }
     [[nodiscard]] double bytes(std::uint64_t count) const {
         return static_cast<double>(count) * element_size_;
+    }
+
+    [[nodiscard]] bool is_elsewhere(int rank, int other) const {
+        return crowding_.first_on_core(rank) != crowding_.first_on_core(other);
+    }
+    /// Seconds until what a rank copies or folds is in its caches, as far as others had it: all
+    /// memory of ranks on other cores, and its own stage where it puts something for them.
+    [[nodiscard]] double fetching(int rank, const Step& step) const {
+        double count = 0;
+        const auto add = [&](const Slice& slice, bool is_written) {
+            const bool is_own = slice.owner == Slice::own || slice.owner == rank;
+            const bool is_fetched =
+                is_own ? is_written && slice.buffer == Buffer::stage && shares_elsewhere_[at(rank)]
+                       : is_elsewhere(rank, slice.owner);
+            if (is_fetched) count += static_cast<double>(slice.count);
+        };
+        for (const Slice& source : step.srcs) add(source, false);
+        add(step.dst, true);
+        return count * element_size_ * model_.fetch;
     }
 
     /// Until when a rank cannot do local work.
@@ -149,13 +175,15 @@ private:
             return;
         }
         if (step.kind == StepKind::copy) {
-            when(event) =
-                work(event.rank, ready, model_.launch + bytes(step.dst.count) * model_.copy);
+            when(event) = work(
+                event.rank, ready,
+                model_.launch + bytes(step.dst.count) * model_.copy + fetching(event.rank, step));
             return;
         }
         if (step.kind == StepKind::reduce) {
             const double folded = bytes(step.dst.count) * static_cast<double>(step.srcs.size() - 1);
-            when(event) = work(event.rank, ready, model_.launch + folded * model_.gamma);
+            when(event) = work(event.rank, ready,
+                               model_.launch + folded * model_.gamma + fetching(event.rank, step));
             return;
         }
         const StepId receiver = messages_.partner(event);
@@ -192,6 +220,8 @@ private:
     const CostModel& model_;
     const Crowding crowding_;
     std::vector<Busy> busy_;
+    /// Has a rank neighbours on other cores?
+    std::vector<bool> shares_elsewhere_;
 };
 
 void count_traffic(const Schedule& schedule, std::uint64_t element_size, Price& price) {

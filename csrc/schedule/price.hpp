@@ -31,9 +31,10 @@ struct Price {
 /// Walks all ranks' schedules (which must be verified) under the model: each rank sends one
 /// message and receives one message at a time and folds or copies one slice at a time. Ranks that
 /// share a core take turns in copying and folding what lies in memory (the others may be idle
-/// meanwhile); messages, with the folds that belong to them, and signals take as many times as long
-/// as there are ranks for each core (of the more crowded end), since somebody has to poll for them.
-/// Throws std::invalid_argument for schedules that cannot run, or a model of other ranks.
+/// meanwhile), where bytes of ranks on other cores take longer; messages, with the folds that
+/// belong to them, and signals take as many times as long as there are ranks for each core (of the
+/// more crowded end), since somebody has to poll for them. Throws std::invalid_argument for
+/// schedules that cannot run, or a model of other ranks.
 [[nodiscard]] Price price(std::span<const Schedule> schedules, std::uint64_t element_size,
                           const CostModel& model);
 

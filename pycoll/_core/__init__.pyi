@@ -21,6 +21,7 @@ class CostModel:
     inter_node: Link
     gamma: float
     copy: float
+    fetch: float
     signal: float
     wake: float
     nodes: list[int]
@@ -32,6 +33,7 @@ class CostModel:
         inter_node: Link = ...,
         gamma: float = 0.0,
         copy: float = 0.0,
+        fetch: float = 0.0,
         signal: float = 0.0,
         wake: float = 0.0,
         nodes: Sequence[int] = (),

@@ -19,6 +19,8 @@ def model_in_words(model: CostModel, ranks: int) -> list[str]:
         for where, link in links
     ]
     parts.append(f"gamma {_rate(model.gamma)} folded and {_rate(model.copy)} copied")
+    if model.fetch:
+        parts.append(f"{_rate(model.fetch)} from core to core on top")
     if model.signal:
         parts.append(f"{format_seconds(model.signal)} per signal")
     if 0 < model.cores_per_node < crowd:

@@ -21,7 +21,13 @@ from pycoll.cost import Costs, costs_from
 from pycoll.planning.quantities import format_bytes, format_seconds
 from pycoll.topology import Topology, find_topology, split_by_node, usable_cores
 from pycoll.tuning import file, grid, wishes
-from pycoll.tuning.measure import measure_barrier, measure_kernels, measure_link, measure_signal
+from pycoll.tuning.measure import (
+    measure_barrier,
+    measure_fetch,
+    measure_kernels,
+    measure_link,
+    measure_signal,
+)
 
 #: A choice this much slower than the best one is worth a line.
 NOTABLE = 1.15
@@ -136,6 +142,9 @@ def _cost_tasks(
 
         return task
 
+    def fetch() -> dict[str, float]:
+        return {"fetch": measure_fetch(comm, pairs["intra"])}
+
     def signal() -> dict[str, float]:
         return {"signal": measure_signal(comm, pairs["intra"])}
 
@@ -151,7 +160,7 @@ def _cost_tasks(
     tasks += [(f"messages {where[which]}", link(which)) for which in pairs]
     if shares and len(neighbours) > 1:
         if topology.cores_per_node > 1:
-            tasks.append(("signals", signal))
+            tasks += [("signals", signal), ("bytes from core to core", fetch)]
         if len(neighbours) > topology.cores_per_node:
             tasks.append(("signals of crowded ranks", wake))
     return tasks
@@ -194,6 +203,7 @@ def _print_costs(costs: dict[str, float]) -> None:
         "inter_beta": "bytes of it",
         "gamma": "folding",
         "copy": "copying",
+        "fetch": "from core to core",
         "signal": "signal",
         "wake": "signal among crowded ranks",
     }
@@ -211,7 +221,7 @@ def _print_costs(costs: dict[str, float]) -> None:
 
 
 def _in_words(name: str, seconds: float) -> str:
-    if name in ("intra_beta", "inter_beta", "gamma", "copy"):
+    if name in ("intra_beta", "inter_beta", "gamma", "copy", "fetch"):
         return f"{1e-9 / seconds:.3g} GB/s" if seconds > 0 else "no time"
     return format_seconds(seconds)
 

@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from pycoll import _core, shared_memory
 from pycoll.communicator import Communicator
-from pycoll.tuning.calls import Arrays, least_seconds
+from pycoll.tuning.calls import Arrays, Call, least_seconds
 from pycoll.tuning.fit import line_through
 
 # A message of 1 MiB is long enough to show the bandwidth, and short enough for a cache, as chunks
@@ -64,6 +64,11 @@ def measure_signal(comm: Communicator, pair: tuple[int, int]) -> float:
     return _among(comm, pair, _round_of_signals)
 
 
+def measure_fetch(comm: Communicator, pair: tuple[int, int]) -> float:
+    """Return how much longer a byte takes from core to core, between two ranks. Collective."""
+    return _among(comm, pair, _fetch)
+
+
 def measure_barrier(comm: Communicator, members: tuple[int, ...]) -> float:
     """Return the time of a barrier between ranks of a node: a call, and a round. Collective."""
     return _among(comm, members, _barrier)
@@ -91,6 +96,26 @@ def _round_of_signals(comm: Communicator) -> float:
     )
     short, long = least_seconds([once, often], comm._mpi, BUDGET)
     return max(long - short, 0.0) / (ROUNDS - 1)
+
+
+def _fetch(comm: Communicator) -> float:
+    # In one shot each rank copies its bytes to its stage, whose lines the other one has, and copies
+    # the other's from there. Alone, on memory of its own, it does the same without the other.
+    sizes = (4 << 10, 32 << 10)
+    together = [
+        Arrays(comm, "all_gather", size // 4, registered=False).call("one_shot") for size in sizes
+    ]
+    source, stage, out = (np.zeros(sizes[-1], np.uint8) for _ in range(3))
+
+    def alone(size: int) -> None:
+        _core.copy(stage[:size], source[:size])
+        for _ in range(comm.size):
+            _core.copy(out[:size], stage[:size])
+
+    calls: list[Call] = [*together, *(partial(alone, size) for size in sizes)]
+    short, long, short_alone, long_alone = least_seconds(calls, comm._mpi, BUDGET)
+    fetched = 2 * (sizes[1] - sizes[0])
+    return max((long - short) - (long_alone - short_alone), 0.0) / fetched
 
 
 def _barrier(comm: Communicator) -> float:

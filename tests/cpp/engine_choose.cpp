@@ -187,31 +187,45 @@ const Test by_reach(
         check_equal(chosen(long_call, Reach::arrays), "direct");
     });
 
+/// How much faster direct algorithms have to be, as far as is found out by signals that cost more
+/// and more.
+void check_least_gain(Collective collective, std::uint64_t count, double least) {
+    bool close = false;
+    bool far = false;
+    for (double signal = 1e-8; signal < 1e-4; signal *= 1.02) {
+        CostModel shared = model;
+        shared.signal = signal;
+        shared.intra_node.alpha = 1;  // no messages
+        const std::vector<Candidate> all = candidates(
+            {.collective = collective, .size = 8, .count = count}, 4, shared, Reach::arrays);
+        const auto seconds = [&](std::string_view name) {
+            return std::ranges::find_if(all,
+                                        [&](const Candidate& candidate) {
+                                            return candidate.choice.algorithm->name == name;
+                                        })
+                ->seconds;
+        };
+        const double gain = seconds("one_shot") / seconds("direct");
+        if (gain < 1) break;
+        check_equal(all.front().choice.algorithm->name, gain < least ? "one_shot" : "direct");
+        close = close || gain < 1.5;
+        far = far || gain > 1.5;
+    }
+    check(close && far, "nothing was weighed");
+}
+
 const Test not_for_a_little(
     "choose: ranks meet to see where arrays are for a gain that is worth a round of signals", [] {
-        bool close = false;
-        bool far = false;
-        for (double signal = 1e-7; signal < 1e-4; signal *= 1.02) {
-            CostModel shared = model;
-            shared.signal = signal;
-            shared.intra_node.alpha = 1;  // no messages
-            const std::vector<Candidate> all =
-                candidates({.collective = Collective::all_reduce, .size = 8, .count = 8 << 10}, 4,
-                           shared, Reach::arrays);
-            const auto seconds = [&](std::string_view name) {
-                return std::ranges::find_if(all,
-                                            [&](const Candidate& candidate) {
-                                                return candidate.choice.algorithm->name == name;
-                                            })
-                    ->seconds;
-            };
-            const double gain = seconds("one_shot") / seconds("direct");
-            if (gain < 1) break;
-            check_equal(all.front().choice.algorithm->name, gain < 1.5 ? "one_shot" : "direct");
-            close = close || gain < 1.5;
-            far = far || gain > 1.5;
-        }
-        check(close && far, "nothing was weighed");
+        check_least_gain(Collective::all_reduce, 2 << 10, 1.5);
+        check_least_gain(Collective::reduce, 8 << 10, 1.5);
+    });
+
+const Test most_are_registered(
+    "choose: arrays that are registered if they are NumPy's are worth any gain", [] {
+        check_least_gain(Collective::all_reduce, 8 << 10, 1);
+        check_least_gain(Collective::reduce_scatter, 4 << 10, 1);
+        // Not the part that each rank gets.
+        check_least_gain(Collective::reduce_scatter, 1 << 10, 1.5);
     });
 
 const Test no_long_slots("choose: what outgrows its slots in the cache goes in turns", [] {

@@ -60,6 +60,7 @@ struct Bench {
     NotingTransport transport;
     BufferPool pool;
     std::atomic<std::uint64_t> sent_bytes = 0;
+    const Execution::Means means{&transport, &pool, nullptr, &sent_bytes};
     Execution execution;
 
     void begin(std::vector<Step> steps, DType dtype, void* input, void* output,
@@ -69,8 +70,8 @@ struct Bench {
         execution.prepare({.what = "test", .count = 1, .sequence = 1}, Clock::time_point::max(),
                           nullptr);
         execution.set_operands({input, output, dtype, ReduceOp::sum}, 7);
-        execution.begin(std::make_shared<const Plan>(schedule, size_of(dtype)),
-                        {&transport, &pool, nullptr, &sent_bytes}, Execution::Entry::none);
+        execution.begin(std::make_shared<const Plan>(schedule, size_of(dtype)), means,
+                        Execution::Entry::none);
     }
 };
 

@@ -197,6 +197,32 @@ const Test uneven("each node takes as long as its own ranks need", [] {
     check(busy(5) > 1.5 * busy(0), "the small node waits for the large one's cores");
 });
 
+const Test fetched("bytes of ranks on other cores cost more, and so does what is put for them", [] {
+    // Three ranks, of which the first and the last share a core.
+    CostModel fetches{.intra_node = {}, .inter_node = {}, .fetch = 1};
+    fetches.cores_per_node = 2;
+    const auto took = [&](const std::string& algorithm, Collective collective, std::size_t rank) {
+        const auto call = whole_call(find_algorithm(collective, algorithm),
+                                     {.size = 3, .count = 30, .chunk = 30});
+        const Price found = price(call.schedules, 1, fetches);
+        double sum = 0;
+        for (const Interval& step : found.timeline[rank]) sum += step.end - step.start;
+        return sum;
+    };
+    // Puts 30 into its stage, takes 30 from each of those elsewhere.
+    check_near(took("one_shot", Collective::all_reduce, 0), 60, "one elsewhere");
+    check_near(took("one_shot", Collective::all_reduce, 1), 90, "two elsewhere");
+    // Folds a third, 10 of each; and brings it to those elsewhere.
+    check_near(took("direct", Collective::all_reduce, 0), 20, "one elsewhere");
+    check_near(took("direct", Collective::all_reduce, 1), 40, "two elsewhere");
+    fetches.nodes = {0, 1, 2};
+    check_near(seconds(Collective::all_reduce, "ring", {.size = 3, .count = 30}, fetches), 0,
+               "messages");
+    fetches.nodes = {};
+    fetches.cores_per_node = 1;
+    check_near(took("one_shot", Collective::all_reduce, 1), 0, "one core");
+});
+
 const Test signals("each round of signals costs one, and so does meeting first", [] {
     // Seconds that are easy to tell apart: a signal 1, an element copied 0.01, one folded 0.0001.
     CostModel model{.intra_node = {}, .inter_node = {}, .gamma = 1e-4, .copy = 1e-2, .signal = 1};

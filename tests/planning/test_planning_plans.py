@@ -181,7 +181,7 @@ def test_an_algorithm_brings_the_memory_that_it_needs() -> None:
 )
 def test_what_spans_nodes_is_chosen_where_there_are_several(collective: str, layout: str) -> None:
     nodes = parse_layout(layout, 8)
-    made = plan(collective, ranks=8, count=1 << 11, root=7, model=default_model(nodes))
+    made = plan(collective, ranks=8, count=1 << 12, root=7, model=default_model(nodes))
     assert made.algorithm == "hierarchical"
     assert made.requests[0].nodes == nodes
     assert made.failure is None

@@ -36,6 +36,9 @@ public:
     /// not memory: pages are there once they are touched.
     static constexpr std::size_t segment_bytes = std::size_t{256} << 20;
     static constexpr std::size_t max_idle_bytes = std::size_t{64} << 20;
+    /// NumPy's arrays of this length and more lie here, unless that is switched off. Shorter ones
+    /// go through the stages as fast as anywhere else.
+    static constexpr std::size_t least_numpy_bytes = std::size_t{16} << 10;
 
     /// The one of this process.
     static SharedHeap& instance();
