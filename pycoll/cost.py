@@ -20,11 +20,12 @@ class Costs:
     intra_alpha, inter_alpha : float
         Per message, inside a node and between nodes.
     intra_beta, inter_beta : float
-        Per byte of a message.
+        Per byte of a message; inside a node beside twice ``fetch``.
     gamma, copy : float
         Per byte folded, and per byte copied.
     fetch : float
-        So much more per byte of memory shared by ranks that one on another core has used last.
+        So much more per byte of memory shared by ranks that one on another core has used last: its
+        way from core to core.
     signal : float
         From a signal in shared memory to the end of the wait for it, where ranks have a core each.
     wake : float

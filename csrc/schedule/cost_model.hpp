@@ -17,7 +17,8 @@ struct CostModel {
     double gamma = 0;  ///< seconds per byte folded
     double copy = 0;   ///< seconds per byte copied locally
     /// Seconds more per byte of memory that ranks share, and that a rank on another core has used
-    /// last: it has to come from that core's caches.
+    /// last: it has to come from that core's caches. Every byte of a message inside a node does so
+    /// twice.
     double fetch = 0;
     double signal = 0;  ///< seconds from a signal to the end of the wait for it
     /// Seconds more where ranks outnumber the cores, for each rank of a core: whoever waits for a

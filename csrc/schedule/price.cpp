@@ -38,7 +38,8 @@ public:
           model_(model),
           crowding_(schedules.size(), model),
           busy_(schedules.size()),
-          shares_elsewhere_(schedules.size()) {
+          shares_elsewhere_(schedules.size()),
+          last_fetched_(schedules.size()) {
         if (const auto& why = messages_.mismatch()) throw std::invalid_argument(*why);
         for (const Schedule& schedule : schedules) timeline.emplace_back(schedule.steps.size());
         for (int rank = 0; rank < static_cast<int>(schedules.size()); ++rank) {
@@ -99,8 +100,9 @@ private:
         return crowding_.first_on_core(rank) != crowding_.first_on_core(other);
     }
     /// Seconds until what a rank copies or folds is in its caches, as far as others had it: all
-    /// memory of ranks on other cores, and its own stage where it puts something for them.
-    [[nodiscard]] double fetching(int rank, const Step& step) const {
+    /// memory of ranks on other cores, and its own stage where it puts something for them. What it
+    /// copies to several places it fetches once.
+    [[nodiscard]] double fetching(int rank, const Step& step) {
         double count = 0;
         const auto add = [&](const Slice& slice, bool is_written) {
             const bool is_own = slice.owner == Slice::own || slice.owner == rank;
@@ -109,7 +111,10 @@ private:
                        : is_elsewhere(rank, slice.owner);
             if (is_fetched) count += static_cast<double>(slice.count);
         };
-        for (const Slice& source : step.srcs) add(source, false);
+        if (step.srcs.size() > 1 || step.srcs[0] != last_fetched_[at(rank)]) {
+            for (const Slice& source : step.srcs) add(source, false);
+        }
+        last_fetched_[at(rank)] = step.srcs[0];
         add(step.dst, true);
         return count * element_size_ * model_.fetch;
     }
@@ -119,8 +124,12 @@ private:
         return std::max(busy_[at(rank)].core, busy_[at(crowding_.first_on_core(rank))].shared_core);
     }
 
-    [[nodiscard]] const Link& link(int a, int b) const {
-        return crowding_.share_node(a, b) ? model_.intra_node : model_.inter_node;
+    [[nodiscard]] Link link(int a, int b) const {
+        if (!crowding_.share_node(a, b)) return model_.inter_node;
+        Link link = model_.intra_node;
+        // The MPI library copies it to memory that both see, and from there.
+        if (is_elsewhere(a, b)) link.beta += 2 * model_.fetch;
+        return link;
     }
 
     [[nodiscard]] double ready_at(StepId event) {
@@ -172,6 +181,8 @@ private:
         const double ready = ready_at(event);
         if (synchronises(step.kind)) {
             when(event) = {ready, ready};
+            // Others may have written anew what lies there.
+            if (takes_signal(step.kind)) last_fetched_[at(event.rank)] = {};
             return;
         }
         if (step.kind == StepKind::copy) {
@@ -187,7 +198,7 @@ private:
             return;
         }
         const StepId receiver = messages_.partner(event);
-        const Link& wire = link(event.rank, receiver.rank);
+        const Link wire = link(event.rank, receiver.rank);
         const double size = bytes(step.srcs[0].count);
         double& sending = busy_[at(event.rank)].send;
         double& receiving = busy_[at(receiver.rank)].recv;
@@ -222,6 +233,7 @@ private:
     std::vector<Busy> busy_;
     /// Has a rank neighbours on other cores?
     std::vector<bool> shares_elsewhere_;
+    std::vector<Slice> last_fetched_;
 };
 
 void count_traffic(const Schedule& schedule, std::uint64_t element_size, Price& price) {

@@ -215,6 +215,8 @@ const Test fetched("bytes of ranks on other cores cost more, and so does what is
     // Folds a third, 10 of each; and brings it to those elsewhere.
     check_near(took("direct", Collective::all_reduce, 0), 20, "one elsewhere");
     check_near(took("direct", Collective::all_reduce, 1), 40, "two elsewhere");
+    // Brings a third of what the first one has to that, and to the others: it fetches that once.
+    check_near(took("direct", Collective::broadcast, 1), 10 + 10, "from and to the first core");
     fetches.nodes = {0, 1, 2};
     check_near(seconds(Collective::all_reduce, "ring", {.size = 3, .count = 30}, fetches), 0,
                "messages");
