@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent
 # An isolated build does not look for modules here.
 sys.path.insert(0, str(ROOT))
 from building.cuda import CudaBuildError, prepare_image  # noqa: E402
-from building.objects import digest_of, kept_objects  # noqa: E402
+from building.objects import alone, digest_of, kept_objects  # noqa: E402
 
 NO_COMPILER = """
 pycoll needs an MPI with its C++ compiler wrapper (mpicxx), and none was found beside
@@ -100,6 +100,7 @@ class BuildBesideSource(build_ext):
             output_of(*self.compiler.compiler_so_cxx, "--version"),
             *self.compiler.compiler_so_cxx,
             *ext.extra_compile_args,
+            f"macros {self.compiler.macros}, debug {self.debug}",
         ]
 
         def compile_into(folder: Path) -> None:
@@ -107,16 +108,18 @@ class BuildBesideSource(build_ext):
                 common,
                 output_dir=str(folder),
                 include_dirs=ext.include_dirs,
+                debug=self.debug,
                 extra_postargs=ext.extra_compile_args,
             )
 
         ext.sources = [source for source in ext.sources if source in MPI_SOURCES]
-        ext.extra_objects = kept_objects(
-            digest_of(settings, (path for path in read if path.is_file())), compile_into
-        )
-        ext.depends = [*ext.depends, *ext.extra_objects]
-        ext.extra_compile_args += mpi.compile_flags
-        super().build_extension(ext)
+        with alone():
+            ext.extra_objects = kept_objects(
+                digest_of(settings, (path for path in read if path.is_file())), compile_into
+            )
+            ext.depends = [*ext.depends, *ext.extra_objects]
+            ext.extra_compile_args += mpi.compile_flags
+            super().build_extension(ext)
 
     def run(self) -> None:
         # One set of object files per MPI: they are not interchangeable.

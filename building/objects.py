@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,12 +24,21 @@ def digest_of(settings: Sequence[str], sources: Iterable[Path]) -> str:
     return digest.hexdigest()[:32]
 
 
+@contextmanager
+def alone(output: Path = OUTPUT) -> Iterator[None]:
+    """Keep other builds of this checkout from the object files while they are made and used."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def kept_objects(
     digest: str, compile_into: Callable[[Path], object], output: Path = OUTPUT
 ) -> list[str]:
     """Return the object files that go by a digest, made now if they were not before.
 
-    Those that go by others are removed.
+    Those that go by others are removed. To be called, and the result to be used, in `alone`.
 
     Parameters
     ----------
@@ -39,13 +49,12 @@ def kept_objects(
     """
     kept = output / digest
     if not kept.exists():
-        # Another build may be at it, or be broken off.
-        under_way = output / f"{digest}-{os.getpid()}"
-        shutil.rmtree(under_way, ignore_errors=True)
-        under_way.mkdir(parents=True)
-        compile_into(under_way)
         for old in output.iterdir():
-            if old != under_way and "-" not in old.name:
-                shutil.rmtree(old, ignore_errors=True)
-        under_way.rename(kept)
+            if old.is_dir():
+                shutil.rmtree(old)
+        # Where a build that fails, or is broken off, leaves what it has made.
+        unfinished = output / "unfinished"
+        unfinished.mkdir()
+        compile_into(unfinished)
+        unfinished.rename(kept)
     return sorted(str(path) for path in kept.rglob("*.o"))

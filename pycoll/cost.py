@@ -20,7 +20,8 @@ class Costs:
     intra_alpha, inter_alpha : float
         Per message, inside a node and between nodes.
     intra_beta, inter_beta : float
-        Per byte of a message; inside a node beside twice ``fetch``.
+        Per byte of a message. Inside a node it has ``fetch`` in it, twice: the MPI library copies a
+        message to memory that both ranks see, and from there.
     gamma, copy : float
         Per byte folded, and per byte copied.
     fetch : float
@@ -35,13 +36,15 @@ class Costs:
     # Measured between processes of one host (2 cores of an AMD EPYC, virtual; MPICH 5, Open MPI 5):
     #   alpha: one exchange, `mpirun -n 2 python -m pycoll.bench all_reduce -b 64 -e 64 --algorithm
     #          recursive_doubling`, takes 2.3 us (MPICH) and 2.4 us (Open MPI)
-    #   beta:  the same with `-b 256K -e 256K --chunk 1G` takes 54 us
-    # With these, what auto chose for all_reduce took 1.08 times as long as the best algorithm and
-    # chunk over messages (geometric mean over 64 B to 64 MiB, 2, 4 and 8 ranks, both MPIs). With a
-    # smaller alpha or slower folding it was 1.10 times, up to 1.4 at 1 MiB: messages were cut too
-    # finely.
+    #   beta:  the same with `-b 256K -e 256K --chunk 1G` takes 54 us, which are 5 GB/s. On the Xeon
+    #          below it takes 33 to 77 us, but longer messages are slower: a reduce_scatter of
+    #          16 MiB in a ring of 2 ranks, each of which sends half, takes 3.15 ms.
+    # With 5 GB/s, what auto chose for all_reduce on the EPYC took 1.08 times as long as the best
+    # algorithm and chunk over messages (geometric mean over 64 B to 64 MiB, 2, 4 and 8 ranks, both
+    # MPIs). With a smaller alpha or slower folding it was 1.10 times, up to 1.4 at 1 MiB: messages
+    # were cut too finely.
     intra_alpha: float = 2.5e-6
-    intra_beta: float = 1 / 5e9
+    intra_beta: float = 1 / 2.5e9
     # A 25 Gbit/s network: assumed, since nothing was measured between hosts yet.
     inter_alpha: float = 15e-6
     inter_beta: float = 1 / 2.5e9
@@ -66,8 +69,9 @@ class Costs:
 
     def model(self, nodes: Sequence[int] = (), cores_per_node: int = 0) -> CostModel:
         """Return the model with these costs; see `default_model`."""
+        beta = max(self.intra_beta - 2 * self.fetch, 0.0)
         return CostModel(
-            intra_node=Link(alpha=self.intra_alpha, beta=self.intra_beta),
+            intra_node=Link(alpha=self.intra_alpha, beta=beta),
             inter_node=Link(alpha=self.inter_alpha, beta=self.inter_beta),
             gamma=self.gamma,
             copy=self.copy,

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from building import cuda
 from building.cuda_report import kernels_in, table_of
-from building.objects import digest_of, kept_objects
+from building.objects import alone, digest_of, kept_objects
 
 #: Stands for nvcc: notes its arguments, and writes an image of 10 bytes.
 NVCC = """#!/bin/sh
@@ -236,9 +237,10 @@ def test_objects_that_all_mpis_share_are_made_once(tmp_path: Path) -> None:
         (folder / "csrc" / "one.o").write_text("object")
 
     for digest in ("abc", "abc", "def", "abc"):
-        objects = kept_objects(digest, compile_into, tmp_path)
+        with alone(tmp_path):
+            objects = kept_objects(digest, compile_into, tmp_path)
         assert objects == [str(tmp_path / digest / "csrc" / "one.o")]
-        assert [path.name for path in tmp_path.iterdir()] == [digest]
+        assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [digest]
     assert len(made) == 3
 
 
@@ -269,3 +271,29 @@ def test_objects_depend_on_settings_sources_and_their_names(tmp_path: Path) -> N
     two.write_text("another")
     digests.add(digest_of(["-O3"], [one, two]))
     assert len(digests) == 5
+
+
+def test_one_build_at_a_time_has_the_objects(tmp_path: Path) -> None:
+    builds = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONE_BUILD, str(tmp_path), digest],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for digest in ("abc", "def", "abc", "def")
+    ]
+    assert [build.communicate(timeout=60)[0] for build in builds] == ["there\n"] * 4
+
+
+ONE_BUILD = """
+import sys, time
+from pathlib import Path
+from building.objects import alone, kept_objects
+
+output, digest = Path(sys.argv[1]), sys.argv[2]
+with alone(output):
+    [made] = kept_objects(digest, lambda folder: (folder / "one.o").touch(), output)
+    time.sleep(0.1)
+    print("there" if Path(made).exists() else "gone")
+"""

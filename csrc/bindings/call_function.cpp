@@ -109,24 +109,33 @@ void CallFunction::record(const RepeatedCalls::Known& done) const {
     recording->done_ = done;
 }
 
-std::optional<py::object> CallFunction::repeat(const GivenArguments& given) {
+std::optional<RepeatedCalls::Known> CallFunction::run_known(const GivenArguments& given) {
     if (!given.are_plain() || communicator_->closed()) return std::nullopt;
-    const auto known = calls_.find(given);
-    if (!known) return std::nullopt;
-    // The caller has the arguments as long as the call takes.
-    run(*communicator_, *known, [&] {
-        Py_INCREF(known->input);
-        Py_INCREF(known->output);
-    });
-    record(*known);
-    return py::reinterpret_borrow<py::object>(known->result);
+    auto known = calls_.find(given);
+    // The caller has the arrays as long as the call takes.
+    if (known) {
+        run(*communicator_, *known, [&] {
+            Py_INCREF(known->input);
+            Py_INCREF(known->output);
+        });
+    }
+    return known;
+}
+
+std::optional<py::object> CallFunction::repeat(const GivenArguments& given) {
+    const auto done = run_known(given);
+    if (!done) return std::nullopt;
+    return py::reinterpret_borrow<py::object>(done->result);
 }
 
 py::object CallFunction::operator()(PyObject* const* objects, std::size_t positional,
                                     PyObject* names) {
     if (recording != nullptr) ++recording->count_;
     const GivenArguments all(nullptr, objects, positional, names);
-    if (auto result = repeat(all)) return *std::move(result);
+    if (const auto done = run_known(all)) {
+        record(*done);
+        return py::reinterpret_borrow<py::object>(done->result);
+    }
     const CallArguments arguments(objects, positional, names);
     const auto argument = [&](Argument which) { return py::handle(arguments[which]); };
     const bool async_op = arguments.is_true(Argument::async_op);
@@ -169,7 +178,10 @@ py::object CallFunction::operator()(PyObject* const* objects, std::size_t positi
         run(*communicator_, made, [&] {
             static_cast<void>(std::make_unique<std::shared_ptr<Arrays>>(arrays).release());
         });
-        if (all.are_plain() && arguments.omits(Argument::stream)) {
+        const bool has_more = !arguments.omits(Argument::counts) ||
+                              !arguments.omits(Argument::recv_counts) ||
+                              !arguments.omits(Argument::stream);
+        if (all.are_plain() && !has_more) {
             remember(all, made);
             record(made);
         }

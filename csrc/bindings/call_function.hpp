@@ -55,6 +55,8 @@ public:
     };
 
 private:
+    /// Runs the call that is known for these arguments; nothing if there is none.
+    [[nodiscard]] std::optional<RepeatedCalls::Known> run_known(const GivenArguments& given);
     void record(const RepeatedCalls::Known& done) const;
 
     SharedCommunicator communicator_;

@@ -54,8 +54,8 @@ std::optional<PlainArray> PlainArray::of(PyObject* object) {
                       (array->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) != 0};
 }
 
-GivenArguments::GivenArguments(const void* function, PyObject* const* objects,
-                               std::size_t positional, PyObject* names)
+GivenArguments::GivenArguments(PyObject* function, PyObject* const* objects, std::size_t positional,
+                               PyObject* names)
     : function_(function), names_(names), positional_(positional) {
     const std::size_t count = positional + name_count(names);
     if (count > most) return;
@@ -94,7 +94,7 @@ std::size_t GivenArguments::hash() const {
 }
 
 bool RepeatedCalls::is_like(const Call& call, const GivenArguments& given) {
-    if (call.function != given.function_ || call.positional != given.positional_ ||
+    if (call.function.ptr() != given.function_ || call.positional != given.positional_ ||
         !are_same_names(call.names.ptr(), given.names_)) {
         return false;
     }
@@ -127,7 +127,7 @@ std::optional<RepeatedCalls::Known> RepeatedCalls::find(const GivenArguments& gi
 
 void RepeatedCalls::remember(const GivenArguments& given, const Known& done) {
     Call call;
-    call.function = given.function_;
+    call.function = py::reinterpret_borrow<py::object>(given.function_);
     call.positional = given.positional_;
     call.names = py::reinterpret_borrow<py::object>(given.names_);
     call.prepared = done.call;

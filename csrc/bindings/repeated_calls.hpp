@@ -33,8 +33,9 @@ struct PlainArray {
 /// arrays meanwhile. Refers to the caller's objects.
 class GivenArguments {
 public:
-    /// As Python's vectorcall passes them to whatever goes by `function`.
-    GivenArguments(const void* function, PyObject* const* objects, std::size_t positional,
+    /// As Python's vectorcall passes them to `function`; null for a function that has all to
+    /// itself.
+    GivenArguments(PyObject* function, PyObject* const* objects, std::size_t positional,
                    PyObject* names);
 
     /// Only plain arrays, and what is the same each time: strings, integers, truth values and None?
@@ -54,7 +55,7 @@ private:
     [[nodiscard]] std::span<const Argument> all() const { return {arguments_.data(), count_}; }
     [[nodiscard]] std::size_t hash() const;
 
-    const void* function_;
+    PyObject* function_;
     PyObject* names_;
     std::size_t positional_;
     std::size_t count_ = 0;
@@ -94,7 +95,7 @@ private:
     /// Which argument an object is; nothing: None.
     using Which = std::optional<std::size_t>;
     struct Call {
-        const void* function = nullptr;
+        pybind11::object function;
         std::size_t positional = 0;
         pybind11::object names;
         std::vector<Argument> arguments;

@@ -24,31 +24,33 @@ struct Shortcut {
 Shortcut& of(PyObject* self) { return *reinterpret_cast<Shortcut*>(self); }
 
 /// What makes the calls of an object; null if nothing does yet.
-CallFunction* call_function_in(PyObject* object) {
+py::object call_function_in(PyObject* object) {
     static PyObject* const name = PyUnicode_InternFromString("_call");
-    // The object keeps it.
-    const auto function = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
+    auto function = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
     if (!function) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw py::error_already_set();
         PyErr_Clear();
-        return nullptr;
     }
-    return call_function_of(function.ptr());
+    return function;
 }
 
 /// `objects` begin with that whose method it is.
 py::object call_method(PyObject* self, PyObject* const* objects, std::size_t count,
                        PyObject* names) {
-    PyObject* const method = of(self).method;
+    const auto method = py::reinterpret_borrow<py::object>(of(self).method);
+    if (!method) throw py::type_error("this shortcut is being collected");
     const auto call = [&] {
         return py::reinterpret_steal<py::object>(
-            PyObject_Vectorcall(method, objects, count, names));
+            PyObject_Vectorcall(method.ptr(), objects, count, names));
     };
-    CallFunction* const function = count == 0 ? nullptr : call_function_in(objects[0]);
+    // Kept, as others may take it from the object meanwhile.
+    const py::object kept = count == 0 ? py::object() : call_function_in(objects[0]);
+    CallFunction* const function = kept ? call_function_of(kept.ptr()) : nullptr;
     if (function == nullptr) return call();
     const GivenArguments given(self, objects + 1, count - 1, names);
     if (auto result = function->repeat(given)) return *std::move(result);
     if (!given.are_plain()) return call();
-    const CallFunction::Recording recording;
+    CallFunction::Recording recording;
     auto result = call();
     if (!result) return result;
     if (const auto* const done = recording.only_one_of(*function)) {
@@ -87,6 +89,13 @@ PyObject* bind(PyObject* self, PyObject* object, PyObject* /*type*/) {
     return object == nullptr ? Py_NewRef(self) : PyMethod_New(self, object);
 }
 
+PyObject* represent(PyObject* self) { return PyObject_Repr(of(self).method); }
+
+/// As of functions, all that is stored is where it is found.
+PyObject* reduce(PyObject* self, PyObject* /*arguments*/) {
+    return PyObject_GetAttrString(self, "__qualname__");
+}
+
 int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(of(self).method);
     Py_VISIT(of(self).attributes);
@@ -123,13 +132,17 @@ void bind_shortcut(py::module_& m) {
     static PyGetSetDef accessors[] = {
         {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
         {nullptr, nullptr, nullptr, nullptr, nullptr}};
+    static PyMethodDef methods[] = {{"__reduce__", &reduce, METH_NOARGS, nullptr},
+                                    {nullptr, nullptr, 0, nullptr}};
     PyType_Slot slots[] = {{Py_tp_new, slot(&make)},
+                           {Py_tp_repr, slot(&represent)},
                            {Py_tp_call, slot(&PyVectorcall_Call)},
                            {Py_tp_descr_get, slot(&bind)},
                            {Py_tp_traverse, slot(&traverse)},
                            {Py_tp_clear, slot(&clear)},
                            {Py_tp_dealloc, slot(&destroy)},
                            {Py_tp_members, members},
+                           {Py_tp_methods, methods},
                            {Py_tp_getset, accessors},
                            {0, nullptr}};
     PyType_Spec spec = {"pycoll._core.Shortcut", sizeof(Shortcut), 0,

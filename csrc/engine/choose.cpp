@@ -241,6 +241,12 @@ std::string_view rule_of_thumb(const Request& shared, std::uint64_t bytes, Reach
     return "";
 }
 
+/// How many of what a call counts the smallest array has that a rank passes.
+std::uint64_t parts_in_array(const Request& request) {
+    return request.collective == Collective::all_to_all ? static_cast<std::uint64_t>(request.size)
+                                                        : 1;
+}
+
 }  // namespace
 
 Request shared_request(const Request& request, std::size_t element_size) {
@@ -252,7 +258,11 @@ Request shared_request(const Request& request, std::size_t element_size) {
                 ? 1
                 : rounded_up(request.blocks().total(), static_cast<std::uint64_t>(request.size));
     }
-    const std::uint64_t bytes = std::bit_ceil(std::max<std::uint64_t>(count * element_size, 8));
+    std::uint64_t bytes = std::bit_ceil(std::max<std::uint64_t>(count * element_size, 8));
+    // Arrays that NumPy registers, and those that are too short for that, do not get one length.
+    const std::uint64_t parts = parts_in_array(request);
+    constexpr std::uint64_t least = SharedHeap::least_numpy_bytes;
+    if (count * element_size * parts < least && bytes * parts >= least) bytes = (least - 1) / parts;
     return {.collective = request.collective,
             .rank = 0,
             .size = request.size,
@@ -353,14 +363,12 @@ void require_able(const Algorithm& algorithm, const Request& request, std::size_
 /// signals, which plain arrays pay for nothing. All-reduce on ranks that share 2 cores of an Intel
 /// Xeon, µs, direct and in one shot: on 4 ranks 14 and 12 of 8 KiB, 14 and 19 of 16 KiB, 16 and 33
 /// of 32 KiB; on 8 ranks 47 and 38, 52 and 57, 52 and 103.
-double least_gain(const Request& shared, std::size_t element_size) {
-    // Where there is a root, ranks run ahead in one shot, which no prediction shows.
-    constexpr double of_one_shot = 1.5;
-    if (rooted(shared.collective)) return of_one_shot;
-    const bool all_are_registered =
-        std::min(shared.input_count(), shared.output_count()) * element_size >=
-        SharedHeap::least_numpy_bytes;
-    return all_are_registered ? 1 : of_one_shot;
+double least_gain(const Request& shared, std::size_t element_size, const CostModel& model) {
+    // Where there is a root, ranks run ahead in one shot, which no prediction shows. And on a GPU,
+    // only pycoll's own arrays are registered.
+    const bool are_registered =
+        shared.count * element_size * parts_in_array(shared) >= SharedHeap::least_numpy_bytes;
+    return are_registered && !rooted(shared.collective) && model.launch == 0 ? 1 : 1.5;
 }
 
 /// Puts the best of sorted candidates first, where nobody knows yet whether the arrays are
@@ -400,7 +408,7 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     }
     if (shared.size <= most_ranks_priced) {
         std::ranges::stable_sort(all, {}, &Candidate::seconds);
-        put_best_first(all, least_gain(shared, element_size));
+        put_best_first(all, least_gain(shared, element_size, model));
     } else {
         const auto name = rule_of_thumb(shared, shared.count * element_size, reach);
         std::ranges::stable_partition(all, [&](const Candidate& candidate) {

@@ -15,4 +15,15 @@ inline Clock::time_point coarse_now() {
                              std::chrono::nanoseconds(now.tv_nsec));
 }
 
+/// How far it may be behind.
+inline std::chrono::nanoseconds coarse_tick() {
+    static const std::chrono::nanoseconds tick = [] {
+        timespec resolution{};
+        clock_getres(CLOCK_MONOTONIC_COARSE, &resolution);
+        return std::chrono::seconds(resolution.tv_sec) +
+               std::chrono::nanoseconds(resolution.tv_nsec);
+    }();
+    return tick;
+}
+
 }  // namespace pycoll

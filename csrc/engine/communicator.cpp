@@ -48,10 +48,10 @@ void check_nodes(const std::vector<int>& nodes, int rank, int size, const Neighb
     }
 }
 
-/// `delay` from now, by the clock by which progress() looks whether it is over; the end of time,
-/// where that comes first.
+/// At least `delay` from now, by the clock by which progress() looks whether it is over; the end of
+/// time, where that comes first.
 Clock::time_point after(std::chrono::nanoseconds delay) {
-    const auto now = coarse_now();
+    const auto now = coarse_now() + coarse_tick();
     return delay < Clock::time_point::max() - now ? now + delay : Clock::time_point::max();
 }
 

@@ -222,7 +222,7 @@ void Execution::post(std::uint32_t index) {
         case StepKind::send:
             means_->sent_bytes->fetch_add(bytes(step), std::memory_order_relaxed);
             means_->transport->send(step.peer, tag_, {at(plan_->places()[step.srcs]), bytes(step)},
-                                   token);
+                                    token);
             break;
         case StepKind::recv:
             means_->transport->recv(step.peer, tag_, {at(step.dst), bytes(step)}, token);

@@ -134,8 +134,8 @@ bool Execution::poll_gpu() {
                 means_->sent_bytes->fetch_add(length, std::memory_order_relaxed);
                 ++messages_under_way_;
                 means_->transport->send(step.peer, tag_,
-                                       {gpu_->at(gpu_->on_host, operation.step), length},
-                                       {this, operation.step});
+                                        {gpu_->at(gpu_->on_host, operation.step), length},
+                                        {this, operation.step});
                 break;
             }
             case GpuRun::Use::message:

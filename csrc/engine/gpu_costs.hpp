@@ -20,6 +20,7 @@ namespace pycoll {
     model.copy = 2 * memory;
     // The host sees the end of what was launched before it gives a signal.
     model.signal += launch;
+    model.intra_node.beta += 2 * model.fetch;
     model.fetch = 0;
     // Cores do not fold.
     model.cores_per_node = 0;

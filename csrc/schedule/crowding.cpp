@@ -26,6 +26,7 @@ Crowding::Crowding(std::size_t ranks, const CostModel& model) : places_(ranks) {
             places_[at(members[local])] = {.node = node,
                                            .first_on_core = members[local % cores],
                                            .slowdown = slowdown,
+                                           .has_cores = std::min(cores, members.size()) > 1,
                                            .waiting = members.size() > 1 ? waiting : 0};
         }
     }

@@ -21,6 +21,8 @@ public:
     [[nodiscard]] double slowdown(int rank) const { return places_[at(rank)].slowdown; }
     /// The first of the ranks that share a core with this one.
     [[nodiscard]] int first_on_core(int rank) const { return places_[at(rank)].first_on_core; }
+    /// Have the ranks of its node more than one core?
+    [[nodiscard]] bool has_cores(int rank) const { return places_[at(rank)].has_cores; }
     /// Seconds from a signal to the end of a rank's wait for it; 0 if nobody could signal it.
     [[nodiscard]] double waiting(int rank) const { return places_[at(rank)].waiting; }
 
@@ -29,6 +31,7 @@ private:
         int node = 0;
         int first_on_core = 0;
         double slowdown = 1;
+        bool has_cores = false;
         double waiting = 0;
     };
 

@@ -38,16 +38,9 @@ public:
           model_(model),
           crowding_(schedules.size(), model),
           busy_(schedules.size()),
-          shares_elsewhere_(schedules.size()),
           last_fetched_(schedules.size()) {
         if (const auto& why = messages_.mismatch()) throw std::invalid_argument(*why);
         for (const Schedule& schedule : schedules) timeline.emplace_back(schedule.steps.size());
-        for (int rank = 0; rank < static_cast<int>(schedules.size()); ++rank) {
-            for (int other = 0; other < rank; ++other) {
-                if (!crowding_.share_node(rank, other) || !is_elsewhere(rank, other)) continue;
-                shares_elsewhere_[at(rank)] = shares_elsewhere_[at(other)] = true;
-            }
-        }
     }
 
     void run() {
@@ -107,7 +100,7 @@ private:
         const auto add = [&](const Slice& slice, bool is_written) {
             const bool is_own = slice.owner == Slice::own || slice.owner == rank;
             const bool is_fetched =
-                is_own ? is_written && slice.buffer == Buffer::stage && shares_elsewhere_[at(rank)]
+                is_own ? is_written && slice.buffer == Buffer::stage && crowding_.has_cores(rank)
                        : is_elsewhere(rank, slice.owner);
             if (is_fetched) count += static_cast<double>(slice.count);
         };
@@ -231,8 +224,7 @@ private:
     const CostModel& model_;
     const Crowding crowding_;
     std::vector<Busy> busy_;
-    /// Has a rank neighbours on other cores?
-    std::vector<bool> shares_elsewhere_;
+    /// What each rank has copied last, since it last waited.
     std::vector<Slice> last_fetched_;
 };
 

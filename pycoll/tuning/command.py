@@ -91,10 +91,6 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
             progress.doing(what)
             costs |= task()
             progress.step()
-        if "intra_beta" in costs and topology.cores_per_node > 1:
-            # Which the model adds.
-            fetched = 2 * costs.get("fetch", Costs().fetch)
-            costs["intra_beta"] = max(costs["intra_beta"] - fetched, 0.0)
         model = costs_from(costs).model(topology.nodes, topology.cores_per_node)
         for point in points:
             progress.doing(f"{point.collective} {format_bytes(point.size)}")
@@ -202,7 +198,7 @@ def _keep(path: Any, tuning: file.Tuning) -> int:
 def _print_costs(costs: dict[str, float]) -> None:
     names = {
         "intra_alpha": "message inside a node",
-        "intra_beta": "bytes of it, beside their way",
+        "intra_beta": "bytes of it",
         "inter_alpha": "message between nodes",
         "inter_beta": "bytes of it",
         "gamma": "folding",

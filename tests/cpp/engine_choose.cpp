@@ -224,8 +224,12 @@ const Test most_are_registered(
     "choose: arrays that are registered if they are NumPy's are worth any gain", [] {
         check_least_gain(Collective::all_reduce, 8 << 10, 1);
         check_least_gain(Collective::reduce_scatter, 4 << 10, 1);
+        check_least_gain(Collective::all_to_all, 1 << 10, 1);
         // Not the part that each rank gets.
         check_least_gain(Collective::reduce_scatter, 1 << 10, 1.5);
+        // Just too short.
+        check_least_gain(Collective::all_reduce, (4 << 10) - 1, 1.5);
+        check_least_gain(Collective::all_reduce, (2 << 10) + 1, 1.5);
     });
 
 const Test no_long_slots("choose: what outgrows its slots in the cache goes in turns", [] {

@@ -70,6 +70,17 @@ const Test both_count("signals: those to all count for each, beside those to it 
     group[0].sleep(seconds(60));  // over at once
 });
 
+const Test inexactly("signals: without a fence, too, who sleeps is seen", [] {
+    Group group(3);
+    check(!group[0].must_wake(std::array{1, 2}, false), "nobody sleeps");
+    group[1].prepare_sleep(group[1].arrived() + 2);
+    group[0].signal_all();
+    check(!group[0].must_wake(std::array{1, 2}, false), "it sleeps for two");
+    group[2].signal(1);
+    check(group[2].must_wake(std::array{1}, false), "the second of two");
+    group[1].sleep(seconds(60));  // over at once
+});
+
 const Test taken_in_any_order("signals: a node takes those to all and to one in any order", [] {
     const auto memory = node_memory(2);
     const std::vector<pid_t> processes(2, getpid());

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import sys
 import threading
 import time
@@ -139,10 +140,37 @@ def test_methods_are_what_they_say() -> None:
     assert "Fold the arrays of all ranks" in (inspect.getdoc(method) or "")
     assert method.__name__ == "all_reduce"
     assert method.__qualname__ == "Collectives.all_reduce"
+    assert "Collectives.all_reduce" in repr(method)
+    assert pickle.loads(pickle.dumps(method)) is method
     with pytest.raises(TypeError, match="self"):
         method()  # type: ignore[call-overload]
     with pytest.raises(AttributeError, match="_call"):
         method(3, np.ones(3))  # type: ignore[call-overload]
+
+
+def test_calls_within_calls(comm: pycoll.Communicator) -> None:
+    """What a signal handler calls before a method is over does not stand for its own call."""
+    method = pycoll.Communicator.reduce.__wrapped__  # type: ignore[attr-defined]
+    with comm.dup() as other:
+        for barrier in (comm.barrier, other.barrier):
+
+            def interrupted(
+                self: object, array: np.ndarray, barrier: Callable[[], None] = barrier
+            ) -> object:
+                result = method(self, array)
+                barrier()
+                return result
+
+            barrier()
+            handled = pycoll._core.Shortcut(interrupted)
+            for turn in range(1, 4):
+                array = np.full(5, turn, np.float32)
+                reduced = handled(other, array)
+                if comm.rank == 0:
+                    assert (reduced == turn * comm.size).all()
+                else:
+                    assert reduced is None
+                    assert (array == turn).all()
 
 
 def test_methods_of_subclasses(comm: pycoll.Communicator) -> None:

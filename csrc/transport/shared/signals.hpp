@@ -45,15 +45,16 @@ public:
     /// Counts one more signal from this rank to `peer`. By one thread at a time, and must_wake()
     /// is to follow.
     void signal(int peer) {
-        line(rank_, peer).counter.store(++to_one_[static_cast<std::size_t>(peer)],
-                                        std::memory_order_release);
+        line(rank_, peer)
+            .counter.store(++to_one_[static_cast<std::size_t>(peer)], std::memory_order_release);
     }
     /// The same to all others.
     void signal_all() { own(rank_).to_all.store(++to_all_, std::memory_order_release); }
     /// After signals to some peers: does one of these sleep, and has got all that it sleeps for?
-    /// Then wake(). Not `exactly`: one that falls asleep at this very moment may be overlooked, and
-    /// sleeps on until its time is over. That spares a fence, which has to wait until the signals
-    /// are out of this core (0.1 us).
+    /// Then wake(). Not `exactly`: one that falls asleep at this very moment, or gets the last of
+    /// its signals from several ranks at once, may be overlooked and sleep on until its time is
+    /// over. That spares a fence, which has to wait until the signals are out of this core (0.1
+    /// us).
     [[nodiscard]] bool must_wake(std::span<const int> peers, bool exactly = true) const;
     /// Rings the doorbell. Who sleeps for more goes on sleeping; but mostly, ranks wait for the
     /// same last one, and one system call wakes them all.
