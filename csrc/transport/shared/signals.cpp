@@ -35,7 +35,7 @@ NodeSignals::NodeSignals(std::byte* memory, int rank, int ranks)
       sleepers_(reinterpret_cast<Line*>(own_ + ranks)),
       lines_(sleepers_ + ranks) {}
 
-bool NodeSignals::must_wake(std::span<const int> peers, bool exactly) const {
+bool NodeSignals::must_wake(std::span<const int> peers, [[maybe_unused]] bool exactly) const {
     // Both sides order "count, then look for sleepers" against "say that I sleep, then look at the
     // counts" in one total order: one of the two sees the other.
 #ifdef __SANITIZE_THREAD__
