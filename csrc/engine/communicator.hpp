@@ -193,9 +193,7 @@ private:
     void show_counts(Entry& entry);
     void enter_node(Entry& entry);
     void look_for_owed();
-    [[nodiscard]] static bool awaits_signal(const Entry& entry) {
-        return entry.stage == Entry::Stage::holding || entry.execution->awaits_signal();
-    }
+    [[nodiscard]] Awaited awaited(const Entry& entry) const;
     [[nodiscard]] static std::uint64_t most_behind(const Entry& entry);
     [[nodiscard]] bool may_enter(Entry& entry);
     [[nodiscard]] static bool may_run_ahead(const Entry& entry);
@@ -264,8 +262,8 @@ private:
     /// Threads waiting here.
     std::atomic<int> attending_ = 0;
     std::atomic<bool> long_waits_ = false;
-    /// Is a signal, which wakes who sleeps, all that the call at the front waits for?
-    std::atomic<bool> awaits_signal_ = false;
+    /// What the call at the front waits for.
+    std::atomic<Awaited> awaited_ = Awaited::other;
     std::atomic<std::uint64_t> sent_bytes_ = 0;
 
     std::mutex mutex_;

@@ -120,16 +120,36 @@ bool Execution::poll_signals() {
     return true;
 }
 
-std::vector<int> Execution::missing_signals() const {
-    std::vector<int> missing;
-    if (!open_wait_) return missing;
+/// Calls `go_on` with each of missing_signals(), until it returns false.
+template <typename GoOn>
+void Execution::each_missing(GoOn&& go_on) const {
+    if (!open_wait_) return;
+    SharedNode& node = means_->neighbours->node();
     for (std::uint32_t step = *open_wait_; step < plan_->steps().size(); ++step) {
         const Plan::PlanStep& wait = plan_->steps()[step];
-        if (!takes_signal(wait.kind)) break;
+        if (!takes_signal(wait.kind)) return;
         const int peer = means_->neighbours->local(wait.peer);
-        if (!means_->neighbours->node().has_signal(peer)) missing.push_back(peer);
+        if (!node.has_signal(peer) && !go_on(peer)) return;
     }
+}
+
+std::vector<int> Execution::missing_signals() const {
+    std::vector<int> missing;
+    each_missing([&](int peer) {
+        missing.push_back(peer);
+        return true;
+    });
     return missing;
+}
+
+bool Execution::awaits_running_peer() const {
+    int missing = 0;
+    int last = 0;
+    each_missing([&](int peer) {
+        last = peer;
+        return ++missing == 1;
+    });
+    return missing == 1 && means_->neighbours->node().seems_to_run(last);
 }
 
 std::vector<int> Execution::silent_peers() const {

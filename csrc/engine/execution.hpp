@@ -127,6 +127,8 @@ public:
     /// Those whose signals it waits for one after the other, from here on, and that have not come
     /// yet, by their numbers on the node.
     [[nodiscard]] std::vector<int> missing_signals() const;
+    /// Is there one such rank, and does it seem to be running?
+    [[nodiscard]] bool awaits_running_peer() const;
 
     /// Has the plan before the call's own come to its end?
     [[nodiscard]] bool entered() const { return entered_; }
@@ -188,6 +190,8 @@ private:
     /// Waits, unless the peer has come already.
     void start_wait(std::uint32_t step);
     void take_signal(int peer);
+    template <typename GoOn>
+    void each_missing(GoOn&& go_on) const;
     void fold_message(std::uint32_t step);
     void finish_step(std::uint32_t step);
     void release(std::uint32_t step);

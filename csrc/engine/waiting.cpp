@@ -162,8 +162,7 @@ void Communicator::attend(Patience& patience) {
 
 void Communicator::pause(Patience& patience) {
     help_watched();
-    const bool is_woken = awaits_signal_.load(std::memory_order_relaxed);
-    if (const auto nap = patience.pause(is_woken)) sleep(*nap);
+    if (const auto nap = patience.pause(awaited_.load(std::memory_order_relaxed))) sleep(*nap);
 }
 
 void Communicator::sleep(std::chrono::nanoseconds longest) {
@@ -227,8 +226,8 @@ bool Communicator::progress(Garbage& garbage) {
         if (!failure && !entries_.empty()) {
             enters = true;
             moved |= advance_entries();
-            awaits_signal_.store(!entries_.empty() && awaits_signal(entries_.front()),
-                                 std::memory_order_relaxed);
+            awaited_.store(entries_.empty() ? Awaited::other : awaited(entries_.front()),
+                           std::memory_order_relaxed);
         }
     } catch (const std::exception& error) {
         failure = failure_of(error);
@@ -246,6 +245,14 @@ bool Communicator::progress(Garbage& garbage) {
     if (!failure) return moved;
     break_off(culprit, *failure);
     return true;
+}
+
+Awaited Communicator::awaited(const Entry& entry) const {
+    if (entry.stage == Entry::Stage::holding) return Awaited::signal;
+    if (!entry.execution->awaits_signal()) return Awaited::other;
+    const bool is_near = options_.oversubscribed && !entry.execution->runs_ahead() &&
+                         entry.execution->awaits_running_peer();
+    return is_near ? Awaited::signal_of_running_peer : Awaited::signal;
 }
 
 void Communicator::retire(Garbage& garbage) {

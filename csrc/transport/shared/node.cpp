@@ -23,7 +23,7 @@ std::uint64_t mixed(std::uint64_t mark, const SharedNode::Post& words) {
 }  // namespace
 
 std::size_t SharedNode::bytes(int ranks) {
-    return whole_pages(NodeSignals::bytes(ranks) +
+    return whole_pages(NodeSignals::bytes(ranks) + LastCores::bytes(ranks) +
                        at(ranks) * NodeSignals::contexts * sizeof(Card)) +
            at(ranks) * rank_bytes;
 }
@@ -33,7 +33,9 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
       rank_(rank),
       processes_(std::move(processes)),
       signals_(memory_.get(), rank, size()),
-      cards_(reinterpret_cast<Card*>(memory_.get() + NodeSignals::bytes(size()))),
+      cores_(memory_.get() + NodeSignals::bytes(size()), rank, size()),
+      cards_(reinterpret_cast<Card*>(memory_.get() + NodeSignals::bytes(size()) +
+                                     LastCores::bytes(size()))),
       stages_(memory_.get() + bytes(size()) - processes_.size() * rank_bytes),
       taken_(processes_.size()),
       last_(processes_.size()),
@@ -47,6 +49,7 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
 
 void SharedNode::enter(const Post& what, const Place& input, const Place& output) {
     ++calls_;
+    cores_.look();
     mark_ = mixed(mark_, what);
     signals_.enter(calls_, own_mark());
     auto word = card(rank_, calls_).words.begin();
