@@ -56,9 +56,9 @@ train: install
 
 test: test-core test-python
 
-# The C++ core without MPI, under the sanitizers. As users run it, it is tested from Python.
+# The C++ core without MPI, as it is and under the sanitizers.
 test-core:
-	$(MAKE) -j$(JOBS) test-core-address test-core-thread
+	$(MAKE) -j$(JOBS) test-core-none test-core-address test-core-thread
 
 test-core-%:
 	$(MAKE) -C tests/cpp test SANITIZE=$*

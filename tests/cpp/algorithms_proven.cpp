@@ -7,7 +7,6 @@
 
 #include "algorithms_call.hpp"
 #include "check.hpp"
-#include "sanitized.hpp"
 #include "schedule/verify.hpp"
 
 namespace pycoll::test {
@@ -16,16 +15,7 @@ namespace {
 /// Up to here everything is tried with everything.
 constexpr int small_size = 9;
 
-/// All up to 64. Sanitizers look for wrong accesses to memory, not for wrong algorithms: a few
-/// sizes below, at and above powers of two do for them.
-std::vector<int> sizes() {
-    std::vector<int> all;
-    for (int size = 1; size <= 64; ++size) {
-        const bool is_telling = size <= small_size || size == 15 || size == 16 || size == 33;
-        if (!is_sanitized || is_telling) all.push_back(size);
-    }
-    return all;
-}
+constexpr int largest_size = 64;
 
 bool is_blockwise(Collective collective) {
     return collective != Collective::all_reduce && collective != Collective::reduce &&
@@ -74,7 +64,7 @@ std::vector<std::uint64_t> chunks(const Request& request, std::uint64_t longest)
 /// a rank is from the root, whether its arrays are one, or where they are cut, so beyond this size
 /// the roots, places and cuts take turns, in every combination over 16 sizes: that takes a quarter
 /// of the time, a twelfth where there is a root.
-constexpr int largest_size_all_ways = is_sanitized ? 4 : 16;
+constexpr int largest_size_all_ways = 16;
 
 bool takes_turns(const Algorithm& algorithm, int size) {
     return algorithm.reach != Reach::messages && size > largest_size_all_ways;
@@ -133,7 +123,7 @@ void prove_all_ways(const Algorithm& algorithm, const Request& shared, std::size
 }
 
 void prove_counts(const Algorithm& algorithm) {
-    for (const int size : sizes()) {
+    for (int size = 1; size <= largest_size; ++size) {
         std::size_t turn = 0;
         for (const std::uint64_t count : counts(size)) {
             for (const int root : roots(algorithm, size, turn)) {
@@ -162,7 +152,7 @@ std::vector<std::vector<std::uint64_t>> uneven_counts(int size) {
 }
 
 void prove_uneven_blocks(const Algorithm& algorithm) {
-    for (const int size : sizes()) {
+    for (int size = 1; size <= largest_size; ++size) {
         std::size_t turn = 0;
         for (const auto& blocks : uneven_counts(size)) {
             for (const int root : roots(algorithm, size, turn)) {
@@ -184,7 +174,7 @@ std::uint64_t uneven_traffic(int from, int to) {
 }
 
 void prove_uneven_all_to_all(const Algorithm& algorithm) {
-    for (const int size : sizes()) {
+    for (int size = 1; size <= largest_size; ++size) {
         for (const std::uint64_t chunk : std::vector<std::uint64_t>{0, 3}) {
             std::vector<Request> requests;
             for (int rank = 0; rank < size; ++rank) {

@@ -5,7 +5,6 @@
 
 #include "algorithms_call.hpp"
 #include "check.hpp"
-#include "sanitized.hpp"
 #include "schedule/verify.hpp"
 #include "schedule_mutants.hpp"
 #include "schedule_oracle.hpp"
@@ -107,7 +106,7 @@ void judge_mutants(const Algorithm& algorithm) {
     Tally tally;
     // Steps of all ranks with all ranks are many, and nothing in them depends on powers of two.
     const bool is_message = algorithm.reach == Reach::messages;
-    const int largest_size = is_message ? (is_sanitized ? 5 : 8) : (is_sanitized ? 3 : 5);
+    const int largest_size = is_message ? 8 : 5;
     for (int size = 2; size <= largest_size; ++size) {
         for (const Request& shared : small_calls(algorithm, size)) {
             const WholeCall call = whole_call(algorithm, shared);
