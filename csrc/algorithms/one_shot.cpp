@@ -32,6 +32,18 @@ void put_and_meet(ScheduleBuilder& builder, std::uint64_t count) {
     builder.meet();
 }
 
+/// The same of blocks, each of which one rank wants: nobody needs this rank's own on a stage.
+void put_blocks_and_meet(ScheduleBuilder& builder, const Request& request, const Blocks& blocks) {
+    builder.use_stage(blocks.total());
+    const auto put = [&](int first, int last) {
+        builder.copy(blocks.range(Buffer::stage, first, last),
+                     blocks.range(Buffer::input, first, last));
+    };
+    put(0, request.rank);
+    put(request.rank + 1, request.size);
+    builder.meet();
+}
+
 /// Whom data comes from, in a call with a root.
 enum class From : bool { root, others };
 
@@ -73,9 +85,8 @@ void fold_stages(ScheduleBuilder& builder, const Request& request, Slice dst, Sl
 Schedule all_reduce(const Request& request) {
     ScheduleBuilder builder(request);
     put_and_meet(builder, request.count);
-    const Slice contribution = whole(Buffer::stage, request.count);
-    fold_stages(builder, request, whole(Buffer::output, request.count), contribution,
-                contribution.of(request.rank));
+    fold_stages(builder, request, whole(Buffer::output, request.count),
+                whole(Buffer::stage, request.count), whole(Buffer::input, request.count));
     return std::move(builder).build();
 }
 
@@ -104,10 +115,9 @@ Schedule broadcast(const Request& request) {
 Schedule reduce_scatter(const Request& request) {
     ScheduleBuilder builder(request);
     const Blocks blocks = request.blocks();
-    put_and_meet(builder, blocks.total());
-    const Slice contribution = blocks.in(Buffer::stage, request.rank);
-    fold_stages(builder, request, whole(Buffer::output, blocks.count(request.rank)), contribution,
-                contribution.of(request.rank));
+    put_blocks_and_meet(builder, request, blocks);
+    fold_stages(builder, request, whole(Buffer::output, blocks.count(request.rank)),
+                blocks.in(Buffer::stage, request.rank), blocks.in(Buffer::input, request.rank));
     return std::move(builder).build();
 }
 
@@ -150,7 +160,7 @@ Schedule scatter(const Request& request) {
 Schedule all_to_all(const Request& request) {
     ScheduleBuilder builder(request);
     const Blocks blocks = request.blocks();
-    put_and_meet(builder, blocks.total());
+    put_blocks_and_meet(builder, request, blocks);
     for (int rank = 0; rank < request.size; ++rank) {
         const Slice source = rank == request.rank ? blocks.in(Buffer::input, rank)
                                                   : blocks.in(Buffer::stage, request.rank).of(rank);
@@ -184,7 +194,8 @@ constexpr std::array<Algorithm, 9> table = {{
     entry(Collective::all_reduce, "sigma + N copied + (p-1) N gamma", false, all_reduce),
     entry(Collective::reduce, "sigma + N copied + (p-1) N gamma", false, reduce),
     entry(Collective::broadcast, "sigma + 2 N copied", false, broadcast),
-    entry(Collective::reduce_scatter, "sigma + N copied + (p-1)/p N gamma", true, reduce_scatter),
+    entry(Collective::reduce_scatter, "sigma + (p-1)/p N copied + (p-1)/p N gamma", true,
+          reduce_scatter),
     entry(Collective::all_gather, "sigma + N copied", true, all_gather),
     entry(Collective::gather, "sigma + N copied", true, gather),
     entry(Collective::scatter, "sigma + N copied", true, scatter),

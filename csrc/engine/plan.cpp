@@ -6,6 +6,8 @@
 #include <span>
 #include <utility>
 
+#include "device/host/caches.hpp"
+
 namespace pycoll {
 
 namespace {
@@ -84,12 +86,9 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
     mark_copies_that_leave_caches(schedule);
 }
 
-/// Where all ranks together take out more than the caches hold. Not what is copied from one output
-/// to others: an all-reduce in place has just read what it overwrites there.
+/// Where what all ranks together have and take out is more than the caches hold. Not what is copied
+/// from one output to others: an all-reduce in place has just read what it overwrites there.
 void Plan::mark_copies_that_leave_caches(const Schedule& schedule) {
-    // Two processes that each copy 1, 4 and 8 MiB (2 cores, 2 MiB of second-level cache each):
-    // 37, 15 and 13 GB/s through the caches, 32, 24 and 22 past them.
-    constexpr std::uint64_t most_cached = 16 << 20;
     const auto takes_out = [](const Step& step) {
         return step.kind == StepKind::copy && step.dst.buffer == Buffer::output &&
                step.srcs[0].buffer != Buffer::output;
@@ -98,7 +97,9 @@ void Plan::mark_copies_that_leave_caches(const Schedule& schedule) {
     for (const Step& step : schedule.steps) {
         if (takes_out(step)) taken_out += step.dst.count * element_size_;
     }
-    if (taken_out * static_cast<std::uint64_t>(size_) < most_cached) return;
+    if (taken_out == 0) return;
+    const std::uint64_t touched = taken_out + schedule.input_count * element_size_;
+    if (touched * static_cast<std::uint64_t>(size_) < host::most_cached()) return;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
         steps_[i].leaves_caches = takes_out(schedule.steps[i]);
     }

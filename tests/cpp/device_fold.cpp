@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -202,6 +203,19 @@ const Test copies("copy: copies that many bytes", [] {
     char to[] = "xyz";
     host::copy(to, from, 2);
     check_equal(std::string(to), "abz");
+});
+
+const Test long_copies("copy: what is long, in whole and not in whole pieces", [] {
+    constexpr std::size_t piece = 512 << 10;
+    std::vector<std::uint32_t> from(3 * piece / sizeof(std::uint32_t));
+    std::iota(from.begin(), from.end(), 1U);
+    for (const std::size_t bytes : {piece - 4, piece, piece + 4, 2 * piece, 3 * piece - 4}) {
+        std::vector<std::uint32_t> to(from.size());
+        host::copy(to.data(), from.data(), bytes);
+        std::vector<std::uint32_t> expected(from.size());
+        std::copy_n(from.begin(), bytes / sizeof(std::uint32_t), expected.begin());
+        check(to == expected, std::to_string(bytes) + " bytes");
+    }
 });
 
 const Test past_caches("copy past the caches: every length, wherever the two begin", [] {

@@ -1,5 +1,6 @@
 #include "device/host/reduce.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -85,7 +86,20 @@ void reduce_many(DType dtype, ReduceOp op, void* dst, std::span<const void* cons
 }
 
 void copy(void* dst, const void* src, std::size_t bytes) {
-    if (bytes > 0) std::memcpy(dst, src, bytes);
+    // Beyond a size of which it decides, the C library takes other instructions, as what it copies
+    // would not stay in the caches anyway; here it does, or else copy_past_caches() is called. Two
+    // processes that gather two blocks of 1 and 4 MiB each (Zen 5): 47 and 207 us at once, 35 and
+    // 134 in pieces.
+    constexpr std::size_t most_at_once = 512 << 10;
+    const auto* from = static_cast<const std::byte*>(src);
+    auto* to = static_cast<std::byte*>(dst);
+    while (bytes > 0) {
+        const std::size_t piece = std::min(bytes, most_at_once);
+        std::memcpy(to, from, piece);
+        to += piece;
+        from += piece;
+        bytes -= piece;
+    }
 }
 
 #if defined(__x86_64__)

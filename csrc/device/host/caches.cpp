@@ -1,0 +1,48 @@
+#include "device/host/caches.hpp"
+
+#include <fstream>
+#include <string>
+
+namespace pycoll::host {
+namespace {
+
+/// Where nothing better is known. Two processes that each copy 1, 4 and 8 MiB (2 cores of an Intel
+/// Emerald Rapids, 2 MiB of second-level cache each): 37, 15 and 13 GB/s through the caches, 32, 24
+/// and 22 past them.
+constexpr std::uint64_t usual = std::uint64_t{24} << 20;
+
+#if defined(__x86_64__)
+
+/// Of the third-level cache that the first core has, by the kernel; 0 if it says nothing. What
+/// sysconf() says is that of all cores of a socket together.
+std::uint64_t third_level() {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    std::uint64_t size = 0;
+    char unit = 0;
+    if (!(file >> size >> unit)) return 0;
+    return unit == 'K' ? size << 10 : unit == 'M' ? size << 20 : 0;
+}
+
+/// The third-level cache of AMD's processors is nearly as fast as the second. Two processes that
+/// each gather two blocks of 2, 4, 8 and 16 MiB, 12 to 96 MiB in all (Zen 5, 32 MiB for both
+/// cores): 73, 134, 952 and 2230 us through the caches, 209, 219, 883 and 1810 past them.
+std::uint64_t measure() {
+    if (__builtin_cpu_is("amd") == 0) return usual;
+    const std::uint64_t bytes = third_level();
+    return bytes == 0 ? usual : bytes / 8 * 7;
+}
+
+#else
+
+std::uint64_t measure() { return usual; }
+
+#endif
+
+}  // namespace
+
+std::uint64_t most_cached() {
+    static const std::uint64_t bytes = measure();
+    return bytes;
+}
+
+}  // namespace pycoll::host
