@@ -7,10 +7,10 @@
 namespace pycoll {
 
 void abandon(std::unique_ptr<Transport> transport,
-             std::deque<std::shared_ptr<Execution>> executions) {
+             std::vector<std::shared_ptr<Execution>> executions) {
     struct Abandoned {
         std::unique_ptr<Transport> transport;
-        std::deque<std::shared_ptr<Execution>> executions;
+        std::vector<std::shared_ptr<Execution>> executions;
     };
     static std::mutex mutex;
     // Never destroyed, not even at exit.

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <deque>
 #include <memory>
+#include <vector>
 
 #include "engine/execution.hpp"
 #include "transport/transport.hpp"
@@ -11,6 +11,6 @@ namespace pycoll {
 /// Keeps, for the rest of the process, operations that were given up on and the transport that
 /// still holds their messages: a peer may yet write into their memory.
 void abandon(std::unique_ptr<Transport> transport,
-             std::deque<std::shared_ptr<Execution>> executions);
+             std::vector<std::shared_ptr<Execution>> executions);
 
 }  // namespace pycoll

@@ -287,7 +287,7 @@ void Communicator::get_introduced(const Call& call, Lock& lock) {
         const std::shared_ptr<Execution> execution =
             launch(label, {.dtype = call.dtype}, tag, nullptr, nullptr,
                    [&](const std::shared_ptr<Execution>& started) {
-                       entries_.emplace_back();
+                       entries_.push_back({});
                        entries_.back().execution = started;
                        entries_.back().post = numbered(signature(call, rank_), sequence);
                        if (entries_.size() == 1) advance_entries();

@@ -23,6 +23,7 @@
 #include "engine/patience.hpp"
 #include "engine/plan_cache.hpp"
 #include "engine/prepared_call.hpp"
+#include "engine/queue.hpp"
 #include "engine/signature.hpp"
 #include "engine/work.hpp"
 #include "schedule/price.hpp"
@@ -124,7 +125,7 @@ private:
                                               std::optional<std::chrono::nanoseconds> timeout);
     using Lock = std::unique_lock<std::mutex>;
     using Condition = bool (Communicator::*)() const;
-    using Executions = std::deque<std::shared_ptr<Execution>>;
+    using Executions = std::vector<std::shared_ptr<Execution>>;
     /// What the lock must not be held for: dropping the last references to executions that keep
     /// arrays.
     using Garbage = std::vector<std::shared_ptr<Execution>>;
@@ -295,7 +296,7 @@ private:
     /// What is outstanding, in the order in which it was started, hence of the deadlines.
     Executions active_;
     /// Those of them that are on their way in, the first of which is entering.
-    std::deque<Entry> entries_;
+    Queue<Entry> entries_;
     /// Calls that ran ahead since this rank last slept, and waited for nobody.
     std::uint64_t calls_at_once_ = 0;
     /// Given up on: their memory may still be written by messages under way.

@@ -150,8 +150,9 @@ void Communicator::enter_node(Entry& entry) {
         plan = &entry.call->if_private;
     }
     if (plan != nullptr) entry.execution->adopt(*plan);
-    if (neighbours_) neighbours_->node().enter(entry.post, entry.input, entry.output);
+    if (neighbours_) neighbours_->node().enter(entry.post);
     if (meets) {
+        neighbours_->node().show(entry.input, entry.output);
         entry.stage = Entry::Stage::meeting;
         return entry.execution->begin(*plan, means_, Execution::Entry::before);
     }

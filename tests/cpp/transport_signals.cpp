@@ -134,7 +134,7 @@ struct Pair {
     }
     void enter(int rank, std::uint64_t what = 0) {
         SharedNode& node = *nodes[static_cast<std::size_t>(rank)];
-        node.enter({++calls[static_cast<std::size_t>(rank)], what}, {}, {});
+        node.enter({++calls[static_cast<std::size_t>(rank)], what});
         node.signal_all();
         node.flush();
         node.expect_signal(1 - rank);

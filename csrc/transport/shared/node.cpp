@@ -47,16 +47,20 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
     }
 }
 
-void SharedNode::enter(const Post& what, const Place& input, const Place& output) {
+void SharedNode::enter(const Post& what) {
     ++calls_;
     cores_.look();
     mark_ = mixed(mark_, what);
     signals_.enter(calls_, own_mark());
     auto word = card(rank_, calls_).words.begin();
+    for (const std::uint64_t value : what) (word++)->store(value, std::memory_order_relaxed);
+}
+
+void SharedNode::show(const Place& input, const Place& output) {
+    auto word = card(rank_, calls_).words.begin() + post_words;
     const auto put = [&](std::uint64_t value) {
         (word++)->store(value, std::memory_order_relaxed);
     };
-    std::ranges::for_each(what, put);
     for (const Place& place : {input, output}) {
         put(place.key);
         put(place.segment_bytes);

@@ -151,10 +151,11 @@ public:
     /// Of an array in memory of the host; null for none.
     [[nodiscard]] static Place of(const void* data, std::size_t bytes);
 
-    /// Starts the next call: what it is, and where this rank's arrays lie. Peers may read it once
-    /// they have this rank's first signal of the call. The first word of `what` counts calls; the
-    /// last one may be another on each rank.
-    void enter(const Post& what, const Place& input, const Place& output);
+    /// Starts the next call. Peers may read what it is once they have this rank's first signal of
+    /// the call. The first word of `what` counts calls; the last one may be another on each rank.
+    void enter(const Post& what);
+    /// The same of where this rank's arrays lie, where all ranks of the node show that.
+    void show(const Place& input, const Place& output);
     /// Has a peer posted the same as this rank, but for the last word, in this call and all before?
     /// Only after its first signal. Costs nothing: a number made of the posts stands beside the
     /// count of signals.
