@@ -86,8 +86,8 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
     mark_copies_that_leave_caches(schedule);
 }
 
-/// Where what all ranks together have and take out is more than the caches hold. Not what is copied
-/// from one output to others: an all-reduce in place has just read what it overwrites there.
+/// Where all ranks together take out more than the caches hold. Not what is copied from one output
+/// to others: an all-reduce in place has just read what it overwrites there.
 void Plan::mark_copies_that_leave_caches(const Schedule& schedule) {
     const auto takes_out = [](const Step& step) {
         return step.kind == StepKind::copy && step.dst.buffer == Buffer::output &&
@@ -97,9 +97,7 @@ void Plan::mark_copies_that_leave_caches(const Schedule& schedule) {
     for (const Step& step : schedule.steps) {
         if (takes_out(step)) taken_out += step.dst.count * element_size_;
     }
-    if (taken_out == 0) return;
-    const std::uint64_t touched = taken_out + schedule.input_count * element_size_;
-    if (touched * static_cast<std::uint64_t>(size_) < host::most_cached()) return;
+    if (taken_out * static_cast<std::uint64_t>(size_) < host::most_cached()) return;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
         steps_[i].leaves_caches = takes_out(schedule.steps[i]);
     }

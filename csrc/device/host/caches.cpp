@@ -9,7 +9,7 @@ namespace {
 /// Where nothing better is known. Two processes that each copy 1, 4 and 8 MiB (2 cores of an Intel
 /// Emerald Rapids, 2 MiB of second-level cache each): 37, 15 and 13 GB/s through the caches, 32, 24
 /// and 22 past them.
-constexpr std::uint64_t usual = std::uint64_t{24} << 20;
+constexpr std::uint64_t usual = std::uint64_t{16} << 20;
 
 #if defined(__x86_64__)
 
@@ -24,13 +24,13 @@ std::uint64_t third_level() {
 }
 
 /// The third-level cache of AMD's processors is nearly as fast as the second. Two processes (Zen 5,
-/// 32 MiB for both cores) that gather blocks, 12, 24, 48 and 96 MiB in all: 73, 134, 952 and 2230
-/// us through the caches, 209, 219, 883 and 1810 past them; that exchange blocks, 32 MiB in all:
+/// 32 MiB for both cores) that gather blocks, and write 8, 16, 32 and 64 MiB in all: 73, 134, 952
+/// and 2230 us through the caches, 209, 219, 883 and 1810 past them; that exchange blocks, 16 MiB:
 /// 190 and 384.
 std::uint64_t measure() {
     if (__builtin_cpu_is("amd") == 0) return usual;
     const std::uint64_t bytes = third_level();
-    return bytes == 0 ? usual : bytes / 8 * 9;
+    return bytes == 0 ? usual : bytes / 4 * 3;
 }
 
 #else
