@@ -1,6 +1,7 @@
 #include "engine/execution.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "device/host/reduce.hpp"
@@ -149,7 +150,18 @@ bool Execution::awaits_running_peer() const {
         last = peer;
         return ++missing == 1;
     });
-    return missing == 1 && means_->neighbours->node().seems_to_run(last);
+    return missing == 1 && waits_for_all() && means_->neighbours->node().seems_to_run(last);
+}
+
+/// Is what it waits at one of a row of waits for all neighbours?
+bool Execution::waits_for_all() const {
+    const auto is_wait = [](const Plan::PlanStep& step) { return takes_signal(step.kind); };
+    const std::span steps(plan_->steps());
+    const auto from_here = steps.subspan(*open_wait_);
+    const auto before = std::views::reverse(steps.first(*open_wait_));
+    const auto waits = (std::ranges::find_if_not(from_here, is_wait) - from_here.begin()) +
+                       (std::ranges::find_if_not(before, is_wait) - before.begin());
+    return waits >= means_->neighbours->node().size() - 1;
 }
 
 std::vector<int> Execution::silent_peers() const {

@@ -65,6 +65,7 @@ public:
         is_timed_ = false;
         seen_ = since_;
         idle_yields_ = 0;
+        near_looks_ = 0;
     }
 
     /// Between two looks: spins, or yields, or says how long to sleep.
@@ -72,6 +73,8 @@ public:
         const bool wakes_in_time = oversubscribed_ && awaited != Awaited::other;
         const bool is_near = oversubscribed_ && awaited == Awaited::signal_of_running_peer;
         if (is_near && near_looks_++ < most_near_looks) return std::nullopt;
+        // The yield that follows is timed, not the looks before it.
+        if (near_looks_ > 0 && is_timed_) seen_ = Clock::now();
         near_looks_ = 0;
         // One look tells whether a signal has come.
         if (!wakes_in_time && pauses_++ < spins_) return std::nullopt;

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
-#include <stdexcept>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 #include <vector>
 

@@ -1,5 +1,6 @@
 #include "device/host/caches.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 
@@ -29,8 +30,10 @@ std::uint64_t third_level() {
 /// 190 and 384.
 std::uint64_t measure() {
     if (__builtin_cpu_is("amd") == 0) return usual;
+    // No cores share more. A virtual machine may say what all of a socket have.
+    constexpr std::uint64_t largest = std::uint64_t{96} << 20;
     const std::uint64_t bytes = third_level();
-    return bytes == 0 ? usual : bytes / 4 * 3;
+    return bytes == 0 ? usual : std::min(bytes, largest) / 4 * 3;
 }
 
 #else

@@ -99,7 +99,8 @@ public:
     }
     /// Does it look as if a peer that has not signalled were running at this moment, on another
     /// core?
-    [[nodiscard]] bool seems_to_run(int peer) const {
+    [[nodiscard]] bool seems_to_run(int peer) {
+        cores_.look();
         return cores_.is_elsewhere(peer) && cores_.here() <= most_sharing;
     }
     /// Takes one that has come.
