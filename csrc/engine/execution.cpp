@@ -144,21 +144,23 @@ std::vector<int> Execution::missing_signals() const {
 }
 
 bool Execution::awaits_running_peer() const {
+    if (!open_wait_) return false;
     int missing = 0;
     int last = 0;
     each_missing([&](int peer) {
         last = peer;
         return ++missing == 1;
     });
-    return missing == 1 && waits_for_all() && means_->neighbours->node().seems_to_run(last);
+    return missing == 1 && waits_for_all(*open_wait_) &&
+           means_->neighbours->node().seems_to_run(last);
 }
 
-/// Is what it waits at one of a row of waits for all neighbours?
-bool Execution::waits_for_all() const {
+/// Is a wait one of a row of waits for all neighbours?
+bool Execution::waits_for_all(std::uint32_t step) const {
     const auto is_wait = [](const Plan::PlanStep& step) { return takes_signal(step.kind); };
     const std::span steps(plan_->steps());
-    const auto from_here = steps.subspan(*open_wait_);
-    const auto before = std::views::reverse(steps.first(*open_wait_));
+    const auto from_here = steps.subspan(step);
+    const auto before = std::views::reverse(steps.first(step));
     const auto waits = (std::ranges::find_if_not(from_here, is_wait) - from_here.begin()) +
                        (std::ranges::find_if_not(before, is_wait) - before.begin());
     return waits >= means_->neighbours->node().size() - 1;

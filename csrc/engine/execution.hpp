@@ -195,7 +195,7 @@ private:
     void take_signal(int peer);
     template <typename GoOn>
     void each_missing(GoOn&& go_on) const;
-    [[nodiscard]] bool waits_for_all() const;
+    [[nodiscard]] bool waits_for_all(std::uint32_t step) const;
     void fold_message(std::uint32_t step);
     void finish_step(std::uint32_t step);
     void release(std::uint32_t step);
