@@ -157,7 +157,7 @@ bool Execution::awaits_running_peer() const {
 
 /// Is a wait one of a row of waits for all neighbours?
 bool Execution::waits_for_all(std::uint32_t step) const {
-    const auto is_wait = [](const Plan::PlanStep& step) { return takes_signal(step.kind); };
+    const auto is_wait = [](const Plan::PlanStep& any) { return takes_signal(any.kind); };
     const std::span steps(plan_->steps());
     const auto from_here = steps.subspan(step);
     const auto before = std::views::reverse(steps.first(step));
