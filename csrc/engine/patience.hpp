@@ -17,7 +17,8 @@ namespace pycoll {
 enum class Awaited : std::uint8_t {
     other,
     signal,                  ///< by whose sender it is woken when it sleeps
-    signal_of_running_peer,  ///< that seems to be at work this moment, on another core
+    signal_of_running_peer,  ///< that seems to be at work on another core; only said where ranks
+                             ///< outnumber cores
 };
 
 /// How to wait for a peer during one call: spin while it may answer at once, then let other ranks
@@ -71,7 +72,7 @@ public:
     /// Between two looks: spins, or yields, or says how long to sleep.
     [[nodiscard]] std::optional<std::chrono::nanoseconds> pause(Awaited awaited) {
         const bool wakes_in_time = oversubscribed_ && awaited != Awaited::other;
-        const bool is_near = oversubscribed_ && awaited == Awaited::signal_of_running_peer;
+        const bool is_near = awaited == Awaited::signal_of_running_peer;
         if (is_near && near_looks_++ < most_near_looks) return std::nullopt;
         // The yield that follows is timed, not the looks before it.
         if (near_looks_ > 0 && is_timed_) seen_ = Clock::now();

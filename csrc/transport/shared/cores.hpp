@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstddef>
 
+#include "transport/shared/signals.hpp"
+
 namespace pycoll {
 
 /// On which core each rank of a node was last seen. A hint, which may be old. Lies in memory that
@@ -14,7 +16,7 @@ class LastCores {
 public:
     /// Bytes for `ranks` ranks, of whole cache lines.
     [[nodiscard]] static std::size_t bytes(int ranks) {
-        constexpr std::size_t cache_line = 64;
+        constexpr std::size_t cache_line = NodeSignals::cache_line;
         const std::size_t needed = static_cast<std::size_t>(ranks) * sizeof(Core);
         return (needed + cache_line - 1) / cache_line * cache_line;
     }
