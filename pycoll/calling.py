@@ -28,6 +28,9 @@ def shortcut(method: Method) -> Method:
 class Caller:
     """The part of a communicator that makes calls."""
 
+    # Shortcuts find the slot without a look at the names of attributes.
+    __slots__ = ("__dict__", "__weakref__", "_call")
+
     rank: int
     size: int
     _core: _core.Communicator

@@ -1,7 +1,9 @@
 #include "bindings/call_function.hpp"
 
 #include <pybind11/stl.h>
+#include <structmember.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -48,8 +50,9 @@ public:
 private:
     /// Has the program other threads that run Python code? They may want to at any time.
     static bool has_other_threads() {
-        PyThreadState* const first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-        return PyThreadState_Next(first) != nullptr;
+        // All of an interpreter are in one list.
+        const PyThreadState* const own = PyThreadState_Get();
+        return own->prev != nullptr || own->next != nullptr;
     }
 
     const Communicator& communicator_;
@@ -77,12 +80,21 @@ void run(Communicator& communicator, const RepeatedCalls::Known& known, Keep&& k
 /// Those under way in this thread: the innermost.
 thread_local CallFunction::Recording* recording = nullptr;
 
-constexpr const char* capsule_name = "pycoll.communicator";
+/// As Python lays it out.
+struct CallObject {
+    PyObject_HEAD;
+    vectorcallfunc call;
+    CallFunction* function;
+};
 
-PyObject* call(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+CallFunction*& function_of(PyObject* object) {
+    return reinterpret_cast<CallObject*>(object)->function;
+}
+
+PyObject* call(PyObject* self, PyObject* const* given, std::size_t flags, PyObject* names) {
     try {
-        auto* const function = static_cast<CallFunction*>(PyCapsule_GetPointer(self, capsule_name));
-        return (*function)(given, static_cast<std::size_t>(count), names).release().ptr();
+        const auto count = static_cast<std::size_t>(PyVectorcall_NARGS(flags));
+        return (*function_of(self))(given, count, names).release().ptr();
     } catch (py::error_already_set& error) {
         error.restore();
     } catch (...) {
@@ -91,8 +103,32 @@ PyObject* call(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObjec
     return nullptr;
 }
 
-/// What Python calls it by.
-const PyCFunction c_function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call));
+void destroy(PyObject* self) {
+    PyTypeObject* const type = Py_TYPE(self);
+    const std::unique_ptr<CallFunction> last(function_of(self));
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyTypeObject* make_type() {
+    static PyMemberDef members[] = {
+        {"__vectorcalloffset__", T_PYSSIZET, offsetof(CallObject, call), READONLY, nullptr},
+        {nullptr, 0, 0, 0, nullptr}};
+    PyType_Slot slots[] = {{Py_tp_call, reinterpret_cast<void*>(&PyVectorcall_Call)},
+                           {Py_tp_dealloc, reinterpret_cast<void*>(&destroy)},
+                           {Py_tp_members, members},
+                           {0, nullptr}};
+    PyType_Spec spec = {"pycoll._core.CallFunction", sizeof(CallObject), 0,
+                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+                            Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                        slots};
+    PyObject* const type = PyType_FromSpec(&spec);
+    if (type == nullptr) throw py::error_already_set();
+    return reinterpret_cast<PyTypeObject*>(type);
+}
+
+/// Null until there is a communicator.
+PyTypeObject* call_type = nullptr;
 
 }  // namespace
 
@@ -190,22 +226,17 @@ py::object CallFunction::operator()(PyObject* const* objects, std::size_t positi
 }
 
 py::object call_function(const SharedCommunicator& communicator, py::object work_type) {
-    // Functions refer to their definition as long as they live.
-    static PyMethodDef definition = {"call", c_function, METH_FASTCALL | METH_KEYWORDS, nullptr};
+    if (call_type == nullptr) call_type = make_type();
     auto kept = std::make_unique<CallFunction>(communicator, std::move(work_type));
-    const py::capsule self(kept.get(), capsule_name, [](void* released) {
-        const std::unique_ptr<CallFunction> last(static_cast<CallFunction*>(released));
-    });
-    static_cast<void>(kept.release());
-    return py::reinterpret_steal<py::object>(PyCFunction_New(&definition, self.ptr()));
+    auto made = py::reinterpret_steal<py::object>(call_type->tp_alloc(call_type, 0));
+    if (!made) throw py::error_already_set();
+    reinterpret_cast<CallObject*>(made.ptr())->call = &call;
+    function_of(made.ptr()) = kept.release();
+    return made;
 }
 
 CallFunction* call_function_of(PyObject* object) {
-    if (!PyCFunction_CheckExact(object) || PyCFunction_GET_FUNCTION(object) != c_function) {
-        return nullptr;
-    }
-    return static_cast<CallFunction*>(
-        PyCapsule_GetPointer(PyCFunction_GET_SELF(object), capsule_name));
+    return Py_TYPE(object) == call_type ? function_of(object) : nullptr;
 }
 
 }  // namespace pycoll

@@ -19,14 +19,47 @@ struct Shortcut {
     PyObject* method;
     /// What functools.update_wrapper() says of the method.
     PyObject* attributes;
+    /// Of the type whose method was called last: its version, of which no two types have the same
+    /// and which changes with it (0: none), and where its objects have the slot of their call
+    /// function.
+    unsigned int version;
+    Py_ssize_t offset;
 };
 
 Shortcut& of(PyObject* self) { return *reinterpret_cast<Shortcut*>(self); }
 
-/// What makes the calls of an object; null if nothing does yet.
-py::object call_function_in(PyObject* object) {
+PyObject* slot_name() {
     static PyObject* const name = PyUnicode_InternFromString("_call");
-    auto function = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
+    return name;
+}
+
+/// Looks whether the objects of a type have their call function in a slot.
+bool find_slot(Shortcut& shortcut, PyTypeObject* type) {
+    shortcut.version = 0;
+    if (type->tp_getattro != PyObject_GenericGetAttr) return false;
+    const auto found = py::reinterpret_steal<py::object>(
+        PyObject_GetAttr(reinterpret_cast<PyObject*>(type), slot_name()));
+    if (!found) {
+        PyErr_Clear();
+        return false;
+    }
+    if (Py_TYPE(found.ptr()) != &PyMemberDescr_Type) return false;
+    const PyMemberDef& member = *reinterpret_cast<PyMemberDescrObject*>(found.ptr())->d_member;
+    if (member.type != T_OBJECT_EX) return false;
+    shortcut.version = type->tp_version_tag;
+    shortcut.offset = member.offset;
+    return shortcut.version != 0;
+}
+
+/// What makes the calls of an object; null if nothing does yet.
+py::object call_function_in(Shortcut& shortcut, PyObject* object) {
+    PyTypeObject* const type = Py_TYPE(object);
+    const bool is_known = shortcut.version != 0 && shortcut.version == type->tp_version_tag;
+    if (is_known || find_slot(shortcut, type)) {
+        return py::reinterpret_borrow<py::object>(
+            *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(object) + shortcut.offset));
+    }
+    auto function = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, slot_name()));
     if (!function) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw py::error_already_set();
         PyErr_Clear();
@@ -44,7 +77,7 @@ py::object call_method(PyObject* self, PyObject* const* objects, std::size_t cou
             PyObject_Vectorcall(method.ptr(), objects, count, names));
     };
     // Kept, as others may take it from the object meanwhile.
-    const py::object kept = count == 0 ? py::object() : call_function_in(objects[0]);
+    const py::object kept = count == 0 ? py::object() : call_function_in(of(self), objects[0]);
     CallFunction* const function = kept ? call_function_of(kept.ptr()) : nullptr;
     if (function == nullptr) return call();
     const GivenArguments given(self, objects + 1, count - 1, names);

@@ -48,13 +48,6 @@ void check_nodes(const std::vector<int>& nodes, int rank, int size, const Neighb
     }
 }
 
-/// At least `delay` from now, by the clock by which progress() looks whether it is over; the end of
-/// time, where that comes first.
-Clock::time_point after(std::chrono::nanoseconds delay) {
-    const auto now = coarse_now() + coarse_tick();
-    return delay < Clock::time_point::max() - now ? now + delay : Clock::time_point::max();
-}
-
 }  // namespace
 
 Communicator::Communicator(std::unique_ptr<Transport> transport, const Options& options,
@@ -95,35 +88,6 @@ void Communicator::run(const Call& call, std::shared_ptr<void> keep_alive) {
     // Nobody else refers to it any more, or is about to drop a reference without a look.
     const Lock lock(mutex_);
     spare_.push_back(std::move(execution));
-}
-
-void Communicator::run(const std::shared_ptr<const PreparedCall>& call, const void* input,
-                       void* output, Caller& caller) {
-    Garbage garbage;  // outlives the lock
-    Lock lock(mutex_, std::try_to_lock);
-    // Whoever has the lock may need what the caller has; so may MPI, for what users have it call.
-    if (!lock.owns_lock() || !is_brief(*call)) caller.let_go();
-    if (!lock.owns_lock()) lock.lock();
-    require_usable();
-    wait_until(lock, &Communicator::nobody_gets_introduced);
-    wait_until(lock, &Communicator::next_tag_is_free);
-    require_usable();
-    caller.has_begun = true;
-    std::shared_ptr<Execution> execution = enter(call, input, output, nullptr, nullptr);
-    see_through(*execution, lock, garbage, caller);
-    execution->check();
-    ++call->runs;
-    // Nobody else refers to it any more, or is about to drop a reference without a look.
-    spare_.push_back(std::move(execution));
-}
-
-/// Is all that there is to do little, and has nothing to do with MPI?
-bool Communicator::is_brief(const PreparedCall& call) const {
-    // To move so much takes longer than to let go.
-    constexpr std::uint64_t much = 64 << 10;
-    return call.input_bytes + call.output_bytes < much && call.if_private->is_sequence() &&
-           call.if_registered->is_sequence() && !shows_calls_ && active_.empty() &&
-           !anything_is_watched();
 }
 
 Work Communicator::start(const Call& call, std::shared_ptr<void> keep_alive) {
@@ -179,6 +143,14 @@ void Communicator::close() {
     if (!abandoned.empty()) abandon(std::move(transport), std::move(abandoned));
 }
 
+/// Of what begins now: by the clock by which progress() looks whether it is over; the end of time,
+/// where that comes first.
+Clock::time_point Communicator::deadline() const {
+    const auto now = coarse_now() + coarse_tick();
+    return options_.timeout < Clock::time_point::max() - now ? now + options_.timeout
+                                                             : Clock::time_point::max();
+}
+
 template <typename How>
 std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
                                                 const Execution::Operands& operands, int tag,
@@ -192,7 +164,8 @@ std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
         spare_.pop_back();
     }
     active_.push_back(execution);
-    execution->prepare(label, after(options_.timeout), std::move(keep_alive));
+    execution->renew();
+    execution->prepare(label, deadline(), std::move(keep_alive));
     execution->set_operands(operands, tag, std::move(gpu));
     // From here on peers may have heard of it.
     if (label.sequence > 0) sequence_ = label.sequence;
@@ -204,6 +177,10 @@ std::shared_ptr<Execution> Communicator::launch(const Execution::Label& label,
     }
     if (execution->done()) active_.pop_back();
     return execution;
+}
+
+Execution::Label Communicator::label_of(const PreparedCall& call, std::uint64_t sequence) {
+    return {.what = name(call.collective), .count = call.count, .sequence = sequence};
 }
 
 std::shared_ptr<Execution> Communicator::begin(const Call& call, std::shared_ptr<void> keep_alive) {
@@ -241,8 +218,6 @@ std::shared_ptr<Execution> Communicator::enter(std::shared_ptr<const PreparedCal
                                                std::unique_ptr<GpuRun> gpu,
                                                std::shared_ptr<void> keep_alive) {
     const std::uint64_t sequence = sequence_ + 1;
-    const Execution::Label label{
-        .what = name(call->collective), .count = call->count, .sequence = sequence};
     const bool enters = neighbours_ || shows_calls_ || gpu != nullptr;
     const auto place = [&](const void* data, std::uint64_t bytes) {
         if (bytes == 0 || !neighbours_ || call->meets_in_plan) return SharedNode::Place();
@@ -252,8 +227,8 @@ std::shared_ptr<Execution> Communicator::enter(std::shared_ptr<const PreparedCal
     const SharedNode::Place input_place = place(input, call->input_bytes);
     const SharedNode::Place output_place = place(output, call->output_bytes);
     return launch(
-        label, {input, output, call->dtype, call->op}, tag_of(sequence), std::move(gpu),
-        std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
+        label_of(*call, sequence), {input, output, call->dtype, call->op}, tag_of(sequence),
+        std::move(gpu), std::move(keep_alive), [&](const std::shared_ptr<Execution>& execution) {
             if (!enters) {
                 return execution->begin(call->if_private, means_, Execution::Entry::none);
             }

@@ -195,9 +195,14 @@ private:
     void enter_node(Entry& entry);
     void look_for_owed();
     [[nodiscard]] Awaited awaited(const Entry& entry) const;
+    [[nodiscard]] static bool takes_turns(const PreparedCall& call);
     [[nodiscard]] static std::uint64_t most_behind(const Entry& entry);
+    /// How many calls others may be behind without a look at how many they are. For that is to fetch
+    /// lines that they are about to write: not in every call.
+    static constexpr std::uint64_t most_unseen = SharedNode::most_ahead / 2;
     [[nodiscard]] bool may_enter(Entry& entry);
-    [[nodiscard]] static bool may_run_ahead(const Entry& entry);
+    [[nodiscard]] static bool may_run_ahead(const PreparedCall& call);
+    [[nodiscard]] Execution::Entry entry_of(const PreparedCall& call) const;
     void introduce_gpu(Entry& entry);
     void look_at_gpus(Entry& entry);
     void agree_on_gpus(Entry& entry);
@@ -239,8 +244,23 @@ private:
 
     // With the lock.
     [[nodiscard]] bool is_brief(const PreparedCall& call) const;
+    [[nodiscard]] bool enters_at_once(const PreparedCall& call) const;
+    /// Runs a call as far as it comes without a long wait. Nobody knows of it but this thread, until
+    /// join_others(). True if it is over; else it is at the end of spare_.
+    [[nodiscard]] bool run_at_once(const std::shared_ptr<const PreparedCall>& call,
+                                   const void* input, void* output);
+    [[nodiscard]] bool ends_soon(Execution& execution) const;
+    /// From here on it is one of those that are outstanding.
+    std::shared_ptr<Execution> join_others(const std::shared_ptr<const PreparedCall>& call);
+    [[nodiscard]] static Execution::Label label_of(const PreparedCall& call,
+                                                   std::uint64_t sequence);
+    /// The same of the signals that it waits for, without a pause in between.
+    [[nodiscard]] bool spin(Execution& execution) const;
     /// Until it is done; unlocks between looks. The caller lets go before it waits for the lock.
-    void see_through(Execution& execution, Lock& lock, Garbage& garbage, Caller& caller);
+    void see_through(const PreparedCall& call, std::shared_ptr<Execution> execution, Lock&& given,
+                     Caller& caller);
+    void wait_unlocked(const Execution& execution, Lock& lock, Garbage& garbage, Caller& caller);
+    [[nodiscard]] Clock::time_point deadline() const;
     /// Takes what the transport has completed and gives up on what is past its deadline.
     bool progress(Garbage& garbage);
     void retire(Garbage& garbage);

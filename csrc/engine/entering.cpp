@@ -97,12 +97,15 @@ void Communicator::look_for_owed() {
     if (other) throw CollectiveError(find_difference(*neighbours_, *other));
 }
 
+/// Does a call use a part of the stages that the last one may not have left yet?
+bool Communicator::takes_turns(const PreparedCall& call) {
+    return call.meets_in_plan &&
+           call.if_private->area(call.on_gpu) == SharedNode::Area::by_turns;
+}
+
 /// How many calls the others may be behind when a rank enters this one: see SharedNode.
 std::uint64_t Communicator::most_behind(const Entry& entry) {
-    const bool takes_turns =
-        !entry.introduces_gpus() && entry.call->meets_in_plan &&
-        entry.call->if_private->area(entry.call->on_gpu) == SharedNode::Area::by_turns;
-    if (takes_turns) return 0;
+    if (!entry.introduces_gpus() && takes_turns(*entry.call)) return 0;
     // Who has to wait lets the others make some calls: each time that it goes on costs them a turn
     // on a core that they share.
     return entry.has_waited ? SharedNode::most_ahead / 2 : SharedNode::most_ahead - 1;
@@ -110,9 +113,6 @@ std::uint64_t Communicator::most_behind(const Entry& entry) {
 
 /// Throws as above.
 bool Communicator::may_enter(Entry& entry) {
-    // To look at the others' counts is to fetch lines that they are about to write: not in every
-    // call.
-    constexpr std::uint64_t most_unseen = SharedNode::most_ahead / 2;
     const std::uint64_t most = most_behind(entry);
     if (neighbours_ && !neighbours_->node().owes_at_most(std::min(most, most_unseen))) {
         look_for_owed();
@@ -124,11 +124,17 @@ bool Communicator::may_enter(Entry& entry) {
 
 /// What a program calls for the first time it may have got wrong. Where all wait for all, they hear
 /// of it in that very call; who has run ahead does a few calls later.
-bool Communicator::may_run_ahead(const Entry& entry) {
+bool Communicator::may_run_ahead(const PreparedCall& call) {
     constexpr std::uint64_t first_runs = 2;
     // In a barrier all wait for all.
-    return entry.call->runs >= first_runs && entry.call->collective != Collective::barrier &&
-           entry.call->if_private->area(entry.call->on_gpu) == SharedNode::Area::ahead;
+    return call.runs >= first_runs && call.collective != Collective::barrier &&
+           call.if_private->area(call.on_gpu) == SharedNode::Area::ahead;
+}
+
+/// What the ranks of the node have to do with each other in a call in which they do not meet first.
+Execution::Entry Communicator::entry_of(const PreparedCall& call) const {
+    if (!neighbours_) return Execution::Entry::none;
+    return may_run_ahead(call) ? Execution::Entry::ahead : Execution::Entry::along;
 }
 
 void Communicator::show(const Entry& entry, std::span<const std::uint64_t> words) {
@@ -158,12 +164,8 @@ void Communicator::enter_node(Entry& entry) {
     }
     if (entry.introduces_gpus()) return introduce_gpu(entry);
     entry.stage = Entry::Stage::running;
-    Execution::Entry how = Execution::Entry::none;
-    if (neighbours_) {
-        how = may_run_ahead(entry) ? Execution::Entry::ahead : Execution::Entry::along;
-    }
-    entry.execution->begin(*plan, means_, how);
-    if (how == Execution::Entry::ahead && entry.execution->done()) ++calls_at_once_;
+    entry.execution->begin(*plan, means_, entry_of(*entry.call));
+    if (entry.execution->runs_ahead() && entry.execution->done()) ++calls_at_once_;
 }
 
 bool Communicator::prepare_sleep() {

@@ -21,8 +21,6 @@ void Execution::prepare(const Label& label, Clock::time_point deadline,
     deadline_ = deadline;
     keep_alive_ = std::move(keep_alive);
     keeps_arrays_ = keep_alive_ != nullptr;
-    released_.store(false, std::memory_order_relaxed);
-    done_.store(false, std::memory_order_relaxed);
 }
 
 void Execution::show(const std::shared_ptr<const Plan>& plan, const Means& means,
@@ -45,26 +43,34 @@ void Execution::begin(const std::shared_ptr<const Plan>& plan, const Means& mean
     // For waits_for(), should anything below fail.
     channels_.clear();
     open_wait_.reset();
+    in_sequence_ = plan_->is_sequence() && !on_gpu_;
+    if (memory_.size() < plan_->bases()) memory_.resize(plan_->bases());
+    // A schedule is verified never to write its input.
+    memory_[Plan::base(Buffer::input)] = static_cast<std::byte*>(const_cast<void*>(input));
+    memory_[Plan::base(Buffer::output)] = static_cast<std::byte*>(output);
+    if (!in_sequence_) return begin_steps();
+    if (plan_->scratch_bytes() > 0) take_scratch();
+    if (plan_->is_one_sided()) look_around();
+    next_ = 0;
+    run_sequence();
+}
+
+/// The same of a plan of which several steps may be under way at a time.
+void Execution::begin_steps() {
     remaining_ = plan_->steps().size();
     if (remaining_ == 0) return end();
-
     std::optional<cuda::Gpu::Current> current;
     if (on_gpu_) {
         current.emplace(gpu_->side().gpu());
         gpu_->begin(remaining_);
     }
-    scratch_ = on_gpu_ ? gpu_->memory().take(plan_->scratch_bytes())
-                       : means_->pool->take(plan_->scratch_bytes());
-    if (memory_.size() < buffer_count) memory_.resize(buffer_count);
-    // A schedule is verified never to write its input.
-    memory_[Plan::base(Buffer::input)] = static_cast<std::byte*>(const_cast<void*>(input));
-    memory_[Plan::base(Buffer::output)] = static_cast<std::byte*>(output);
-    memory_[Plan::base(Buffer::scratch)] = scratch_.data();
-    if (plan_->is_one_sided()) look_around();
-    in_sequence_ = plan_->is_sequence() && !on_gpu_;
-    if (in_sequence_) {
-        next_ = 0;
-        return run_sequence();
+    take_scratch();
+    if (plan_->is_one_sided()) {
+        if (on_gpu_) {
+            look_around_gpus();
+        } else {
+            look_around();
+        }
     }
     pending_ = plan_->pending();
     for (const Plan::Channel& channel : plan_->channels()) channels_.push_back({channel.begin, 0});
@@ -74,28 +80,55 @@ void Execution::begin(const std::shared_ptr<const Plan>& plan, const Means& mean
     run_ready();
 }
 
+void Execution::take_scratch() {
+    scratch_ = on_gpu_ ? gpu_->memory().take(plan_->scratch_bytes())
+                       : means_->pool->take(plan_->scratch_bytes());
+    memory_[Plan::base(Buffer::scratch)] = scratch_.data();
+}
+
+void Execution::give_scratch_back() {
+    if (on_gpu_) {
+        gpu_->memory().give_back(std::move(scratch_));
+    } else {
+        means_->pool->give_back(std::move(scratch_));
+    }
+}
+
 /// Finds the memory of the ranks of the node.
 void Execution::look_around() {
     SharedNode& node = means_->neighbours->node();
-    GpuNode* const gpus = on_gpu_ ? gpu_->side().node() : nullptr;
-    const SharedNode::Area area = plan_->area(on_gpu_);
     const std::vector<int>& ranks = means_->neighbours->ranks();
-    const std::size_t needed = buffer_count * (1 + static_cast<std::size_t>(plan_->size()));
-    if (memory_.size() < needed) memory_.resize(needed);
+    const SharedNode::Stages stages = node.stages(plan_->area(false));
     for (int local = 0; local < node.size(); ++local) {
         const int rank = ranks[static_cast<std::size_t>(local)];
-        memory_[Plan::base(Buffer::stage, rank)] =
-            gpus != nullptr ? gpus->stage(local, area) : node.stage(local, area);
+        memory_[Plan::base(Buffer::stage, rank)] = stages.of(local);
+    }
+    memory_[Plan::base(Buffer::stage)] = stages.of(node.rank());
+    if (!plan_->touches_arrays_of_peers()) return;
+    look_at_arrays([&](int local, const SharedNode::Place& place) { return node.attach(local, place); });
+}
+
+void Execution::look_around_gpus() {
+    const SharedNode& node = means_->neighbours->node();
+    GpuNode& gpus = *gpu_->side().node();
+    const std::vector<int>& ranks = means_->neighbours->ranks();
+    for (int local = 0; local < node.size(); ++local) {
+        const int rank = ranks[static_cast<std::size_t>(local)];
+        memory_[Plan::base(Buffer::stage, rank)] = gpus.stage(local, plan_->area(true));
     }
     const int own = ranks[static_cast<std::size_t>(node.rank())];
     memory_[Plan::base(Buffer::stage)] = memory_[Plan::base(Buffer::stage, own)];
     if (!plan_->touches_arrays_of_peers()) return;
-    const auto attach = [&](int local, const SharedNode::Place& place) {
-        return gpus != nullptr ? gpus->attach(local, place) : node.attach(local, place);
-    };
+    look_at_arrays([&](int local, const SharedNode::Place& place) { return gpus.attach(local, place); });
+}
+
+/// Finds the arrays of peers with `attach(local, place)`.
+template <typename Attach>
+void Execution::look_at_arrays(Attach&& attach) {
+    const SharedNode& node = means_->neighbours->node();
     for (int local = 0; local < node.size(); ++local) {
         if (local == node.rank()) continue;
-        const int rank = ranks[static_cast<std::size_t>(local)];
+        const int rank = means_->neighbours->ranks()[static_cast<std::size_t>(local)];
         const SharedNode::Places places = node.places(local);
         memory_[Plan::base(Buffer::input, rank)] = attach(local, places.input);
         memory_[Plan::base(Buffer::output, rank)] = attach(local, places.output);
@@ -107,18 +140,22 @@ bool Execution::poll_signals() {
     const std::uint32_t step = *open_wait_;
     const int peer = plan_->steps()[step].peer;
     if (!means_->neighbours->node().has_signal(means_->neighbours->local(peer))) return false;
-    std::optional<cuda::Gpu::Current> current;
-    if (on_gpu_) current.emplace(gpu_->side().gpu());
     open_wait_.reset();
     take_signal(peer);
     if (in_sequence_) {
         ++next_;
         run_sequence();
     } else {
-        finish_step(step);
-        run_ready();
+        go_on_after(step);
     }
     return true;
+}
+
+void Execution::go_on_after(std::uint32_t step) {
+    std::optional<cuda::Gpu::Current> current;
+    if (on_gpu_) current.emplace(gpu_->side().gpu());
+    finish_step(step);
+    run_ready();
 }
 
 /// Calls `go_on` with each of missing_signals(), until it returns false.
@@ -227,7 +264,7 @@ void Execution::check() const {
 
 void Execution::finish() {
     on_gpu_ = false;
-    gpu_.reset();
+    if (gpu_ != nullptr) gpu_.reset();
     done_.store(true, std::memory_order_release);
 }
 
@@ -390,11 +427,7 @@ void Execution::run_sequence() {
 }
 
 void Execution::end() {
-    if (on_gpu_) {
-        gpu_->memory().give_back(std::move(scratch_));
-    } else {
-        means_->pool->give_back(std::move(scratch_));
-    }
+    if (scratch_.size() > 0) give_scratch_back();
     if (entry_ == Entry::before) {
         entered_ = true;
     } else {

@@ -54,7 +54,12 @@ public:
     Execution(const Execution&) = delete;
     Execution& operator=(const Execution&) = delete;
 
-    /// To be called before begin(). `keep_alive` is what holds the operands' memory.
+    /// For another run.
+    void renew() {
+        done_.store(false, std::memory_order_relaxed);
+        released_.store(false, std::memory_order_relaxed);
+    }
+    /// What others know of it by. `keep_alive` is what holds the operands' memory.
     void prepare(const Label& label, Clock::time_point deadline, std::shared_ptr<void> keep_alive);
 
     /// What it runs on. Both this and what it names must outlive it.
@@ -74,6 +79,8 @@ public:
         before,  ///< as `along`, and that is all: the plan ends with entered()
     };
 
+    /// Of a run that sends no messages.
+    void set_operands(const Operands& operands) { operands_ = operands; }
     /// `gpu`: for operands on one; else null.
     void set_operands(const Operands& operands, int tag, std::unique_ptr<GpuRun> gpu = nullptr) {
         operands_ = operands;
@@ -187,7 +194,15 @@ private:
                const void* input, void* output);
     void advance(std::uint32_t channel);
     void post(std::uint32_t step);
+    void begin_steps();
+    void take_scratch();
+    void give_scratch_back();
     void look_around();
+    void look_around_gpus();
+    template <typename Attach>
+    void look_at_arrays(Attach&& attach);
+    /// After a wait of a plan that is no sequence.
+    void go_on_after(std::uint32_t step);
     void run_local(const Plan::PlanStep& step);
     void fold(const Plan::PlanStep& step);
     /// Waits, unless the peer has come already.

@@ -48,6 +48,11 @@ public:
                                           static_cast<std::size_t>(buffer));
     }
 
+    /// More than any base that it names.
+    [[nodiscard]] std::size_t bases() const {
+        return buffer_count * (is_one_sided_ ? 1 + static_cast<std::size_t>(size_) : 1);
+    }
+
     [[nodiscard]] const std::vector<PlanStep>& steps() const { return steps_; }
     [[nodiscard]] const std::vector<Place>& places() const { return places_; }
     [[nodiscard]] const std::vector<std::uint32_t>& successors() const { return successors_; }

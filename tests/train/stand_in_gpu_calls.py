@@ -13,6 +13,7 @@ import numpy as np
 from stand_in_cupy import DeviceArray, wrapped
 
 import pycoll
+from pycoll.calling import Caller
 from pycoll.work import Work
 
 
@@ -51,14 +52,15 @@ def device_arrays_accepted() -> Iterator[None]:
 
 
 class _Collectives:
-    """The attribute of the same name, which each communicator has of its own."""
+    """In front of the slot of the same name, which each communicator has."""
 
     def __get__(self, comm: Any, owner: type) -> Callable[..., Any]:
-        call = _calling(lambda _, *arguments, **options: vars(comm)["_call"](*arguments, **options))
+        slot = vars(Caller)["_call"]
+        call = _calling(lambda _, *args, **options: slot.__get__(comm)(*args, **options))
         return lambda *arguments, **options: call(comm, *arguments, **options)
 
     def __set__(self, comm: Any, call: Callable[..., Any]) -> None:
-        vars(comm)["_call"] = call
+        vars(Caller)["_call"].__set__(comm, call)
 
 
 def _making(make: Callable[..., np.ndarray]) -> Callable[..., Any]:

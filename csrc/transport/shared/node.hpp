@@ -187,10 +187,14 @@ public:
     /// Throws std::system_error when the memory cannot be attached.
     [[nodiscard]] std::byte* attach(int peer, const Place& place);
 
-    /// A peer's stage, for the call that this rank is in.
-    [[nodiscard]] std::byte* stage(int peer, Area area) const {
-        return stages_ + at(peer) * rank_bytes + stage_offset(area);
-    }
+    /// The stages of all ranks.
+    struct Stages {
+        std::byte* first;
+
+        [[nodiscard]] std::byte* of(int rank) const { return first + at(rank) * rank_bytes; }
+    };
+    /// For the call that this rank is in.
+    [[nodiscard]] Stages stages(Area area) const { return {stages_ + stage_offset(area)}; }
     /// Where it begins among the bytes of a rank.
     [[nodiscard]] std::size_t stage_offset(Area area) const {
         switch (area) {

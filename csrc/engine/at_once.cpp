@@ -1,0 +1,132 @@
+// How a call runs that was prepared: in one go, if it is short and there is nothing else to do.
+//
+// Where ranks share cores, each of them finds the caches taken by others whenever it is given its
+// core, and a short call takes as long as it takes to fetch again what it touches. So this touches
+// little: what else there is to a call that is outstanding (who knows of it, its deadline, how
+// errors name it) comes when it turns out to take long, or fails.
+
+#include <sched.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/communicator.hpp"
+#include "engine/progress.hpp"
+
+namespace pycoll {
+
+void Communicator::run(const std::shared_ptr<const PreparedCall>& call, const void* input,
+                       void* output, Caller& caller) {
+    Lock lock(mutex_, std::try_to_lock);
+    const bool is_alone = lock.owns_lock() && is_brief(*call);
+    if (is_alone && enters_at_once(*call)) {
+        caller.has_begun = true;
+        if (run_at_once(call, input, output)) {
+            ++call->runs;
+            return;
+        }
+        return see_through(*call, join_others(call), std::move(lock), caller);
+    }
+    // Whoever has the lock may need what the caller has; so may MPI, for what users have it call.
+    if (!is_alone) caller.let_go();
+    if (!lock.owns_lock()) lock.lock();
+    require_usable();
+    wait_until(lock, &Communicator::nobody_gets_introduced);
+    wait_until(lock, &Communicator::next_tag_is_free);
+    require_usable();
+    caller.has_begun = true;
+    auto execution = enter(call, input, output, nullptr, nullptr);
+    see_through(*call, std::move(execution), std::move(lock), caller);
+}
+
+/// Is all that there is to do little, and has nothing to do with MPI?
+bool Communicator::is_brief(const PreparedCall& call) const {
+    // To move so much takes longer than to let go.
+    constexpr std::uint64_t much = 64 << 10;
+    return call.input_bytes + call.output_bytes < much && call.if_private->is_sequence() &&
+           call.if_registered->is_sequence() && !shows_calls_ && active_.empty() &&
+           !anything_is_watched();
+}
+
+/// May this rank enter a call without a look at how far the others are? Only of those that are
+/// brief.
+bool Communicator::enters_at_once(const PreparedCall& call) const {
+    if (closed() || !broken_.empty() || gets_introduced_) return false;
+    if (!neighbours_) return true;
+    return call.meets_in_plan &&
+           neighbours_->node().owes_at_most(takes_turns(call) ? 0 : most_unseen);
+}
+
+bool Communicator::run_at_once(const std::shared_ptr<const PreparedCall>& call, const void* input,
+                               void* output) {
+    if (spare_.empty()) spare_.push_back(std::make_shared<Execution>());
+    Execution& execution = *spare_.back();
+    execution.renew();
+    execution.set_operands({input, output, call->dtype, call->op});
+    execution.adopt(call->if_private);
+    ++sequence_;
+    try {
+        if (neighbours_) neighbours_->node().enter(numbered(call->post, sequence_));
+        execution.begin(call->if_private, means_, entry_of(*call));
+        if (!execution.done()) return ends_soon(execution);
+        if (execution.runs_ahead()) ++calls_at_once_;
+        return true;
+    } catch (const std::exception& error) {
+        join_others(call);
+        break_off(&execution, failure_of(error));
+        execution.check();
+    }
+    return true;
+}
+
+bool Communicator::ends_soon(Execution& execution) const {
+    // Few calls take more, where all ranks call at the same time.
+    constexpr int most_yields = 4;
+    for (int yields = 0; !spin(execution); ++yields) {
+        if (!options_.oversubscribed || yields == most_yields ||
+            long_waits_.load(std::memory_order_relaxed)) {
+            return false;
+        }
+        sched_yield();
+    }
+    return true;
+}
+
+/// Looks for what it waits for while that may come at once. True if it is over.
+bool Communicator::spin(Execution& execution) const {
+    // Some 3 us: see Patience.
+    constexpr int most_looks = 300;
+    while (execution.poll_signals()) {
+    }
+    while (!execution.done()) {
+        const bool may_come = !options_.oversubscribed ||
+                              (!execution.runs_ahead() && execution.awaits_running_peer());
+        if (!may_come) return false;
+        int looks = 0;
+        while (!execution.poll_signals()) {
+            if (++looks == most_looks) return false;
+        }
+        while (execution.poll_signals()) {
+        }
+    }
+    return true;
+}
+
+std::shared_ptr<Execution> Communicator::join_others(
+    const std::shared_ptr<const PreparedCall>& call) {
+    std::shared_ptr<Execution> execution = std::move(spare_.back());
+    spare_.pop_back();
+    execution->prepare(label_of(*call, sequence_), deadline(), nullptr);
+    active_.push_back(execution);
+    if (neighbours_) {
+        entries_.push_back({.execution = execution,
+                            .call = call,
+                            .post = numbered(call->post, sequence_),
+                            .input = {},
+                            .output = {},
+                            .stage = Entry::Stage::running});
+    }
+    return execution;
+}
+
+}  // namespace pycoll
