@@ -25,16 +25,21 @@ namespace {
 
 Slice whole(Buffer buffer, std::uint64_t count) { return {buffer, 0, count}; }
 
-/// The ranks that put something, and all meet.
-void put_and_meet(ScheduleBuilder& builder, std::uint64_t count) {
-    builder.use_stage(count);
+/// The ranks that put something, and all meet. `most` is the longest of what any rank puts.
+void put_and_meet(ScheduleBuilder& builder, std::uint64_t count, std::uint64_t most) {
+    builder.use_stage_alike(most);
     builder.copy(whole(Buffer::stage, count), whole(Buffer::input, count));
     builder.meet();
 }
 
 /// The same of blocks, each of which one rank wants: nobody needs this rank's own on a stage.
 void put_blocks_and_meet(ScheduleBuilder& builder, const Request& request, const Blocks& blocks) {
-    builder.use_stage(blocks.total());
+    // In an all_to_all, each may have counts of its own.
+    if (request.collective == Collective::all_to_all && !request.counts.empty()) {
+        builder.use_stage(blocks.total());
+    } else {
+        builder.use_stage_alike(blocks.total());
+    }
     const auto put = [&](int first, int last) {
         builder.copy(blocks.range(Buffer::stage, first, last),
                      blocks.range(Buffer::input, first, last));
@@ -60,7 +65,7 @@ void put_and_run_ahead(ScheduleBuilder& builder, const Request& request, From fr
         for (int k = 1; k < request.size; ++k) visit((request.rank + k) % request.size);
     };
     builder.run_ahead();
-    builder.use_stage(most);
+    builder.use_stage_alike(most);
     if (gives) builder.copy(whole(Buffer::stage, count), whole(Buffer::input, count));
     each_peer([&](int peer) { builder.signal(peer); });
     each_peer([&](int peer) {
@@ -84,7 +89,7 @@ void fold_stages(ScheduleBuilder& builder, const Request& request, Slice dst, Sl
 
 Schedule all_reduce(const Request& request) {
     ScheduleBuilder builder(request);
-    put_and_meet(builder, request.count);
+    put_and_meet(builder, request.count, request.count);
     fold_stages(builder, request, whole(Buffer::output, request.count),
                 whole(Buffer::stage, request.count), whole(Buffer::input, request.count));
     return std::move(builder).build();
@@ -134,7 +139,7 @@ void take_blocks(ScheduleBuilder& builder, const Request& request, const Blocks&
 Schedule all_gather(const Request& request) {
     ScheduleBuilder builder(request);
     const Blocks blocks = request.blocks();
-    put_and_meet(builder, blocks.count(request.rank));
+    put_and_meet(builder, blocks.count(request.rank), blocks.largest());
     take_blocks(builder, request, blocks);
     return std::move(builder).build();
 }

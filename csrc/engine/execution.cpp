@@ -98,7 +98,7 @@ void Execution::give_scratch_back() {
 void Execution::look_around() {
     SharedNode& node = means_->neighbours->node();
     const std::vector<int>& ranks = means_->neighbours->ranks();
-    const SharedNode::Stages stages = node.stages(plan_->area(false));
+    const SharedNode::Stages stages = plan_->stages(node);
     for (int local = 0; local < node.size(); ++local) {
         const int rank = ranks[static_cast<std::size_t>(local)];
         memory_[Plan::base(Buffer::stage, rank)] = stages.of(local);

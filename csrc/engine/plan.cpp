@@ -30,7 +30,8 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
       size_(schedule.size),
       window_(window),
       meets_first_(schedule.meets_first),
-      runs_ahead_(schedule.runs_ahead) {
+      runs_ahead_(schedule.runs_ahead),
+      stages_alike_(schedule.stages_alike) {
     const auto place = [&](const Slice& slice) {
         touches_arrays_of_peers_ |= slice.owner != Slice::own && slice.buffer != Buffer::stage;
         return Place{base(slice.buffer, slice.owner), slice.offset * element_size};

@@ -73,7 +73,10 @@ public:
     /// Also that of the call's arrays?
     [[nodiscard]] bool touches_arrays_of_peers() const { return touches_arrays_of_peers_; }
     [[nodiscard]] bool meets_first() const { return meets_first_; }
-    [[nodiscard]] std::uint64_t stage_bytes() const { return stage_bytes_; }
+    /// What it needs of every rank's stage, on the host: enough for all ranks, and as much on each.
+    [[nodiscard]] SharedNode::Stages stages(const SharedNode& node) const {
+        return node.stages(area(false), stages_alike_ && stage_bytes_ <= SharedNode::short_bytes);
+    }
     /// Which part of the stages it uses. All ranks agree on it. Nobody runs ahead on a GPU.
     [[nodiscard]] SharedNode::Area area(bool on_gpu) const {
         if (meets_first_) return SharedNode::Area::after_meeting;
@@ -92,6 +95,7 @@ private:
     std::uint32_t window_;
     bool meets_first_;
     bool runs_ahead_;
+    bool stages_alike_;
     bool is_one_sided_ = false;
     bool touches_arrays_of_peers_ = false;
     std::vector<PlanStep> steps_;

@@ -43,6 +43,11 @@ void ScheduleBuilder::use_stage(std::uint64_t count) {
     schedule_.stage_count = std::max(schedule_.stage_count, count);
 }
 
+void ScheduleBuilder::use_stage_alike(std::uint64_t count) {
+    use_stage(count);
+    schedule_.stages_alike = true;
+}
+
 void ScheduleBuilder::meet_first() { schedule_.meets_first = true; }
 
 void ScheduleBuilder::run_ahead() { schedule_.runs_ahead = true; }

@@ -39,6 +39,8 @@ public:
     [[nodiscard]] Slice scratch(std::uint64_t count);
     /// Says that `count` elements of the stage are used.
     void use_stage(std::uint64_t count);
+    /// The same, and that it is as many on all ranks.
+    void use_stage_alike(std::uint64_t count);
     /// Has all ranks enter the call before any runs its first step.
     void meet_first();
     /// Lets ranks be several calls ahead of others: see Schedule.

@@ -63,7 +63,8 @@ std::string to_string(const Schedule& schedule) {
     text << name(schedule.collective) << ", rank " << schedule.rank << " of " << schedule.size
          << ": input " << schedule.input_count << ", output " << schedule.output_count
          << ", scratch " << schedule.scratch_count << ", stage " << schedule.stage_count
-         << " elements" << (schedule.meets_first ? ", all ranks meet first" : "")
+         << " elements" << (schedule.stages_alike ? " like all others" : "")
+         << (schedule.meets_first ? ", all ranks meet first" : "")
          << (schedule.runs_ahead ? ", ranks may run ahead" : "") << "\n";
     for (std::size_t i = 0; i < schedule.steps.size(); ++i) {
         text.width(4);

@@ -86,6 +86,9 @@ struct Schedule {
     std::uint64_t stage_count = 0;
     bool meets_first = false;
     bool runs_ahead = false;
+    /// Do all ranks use as much of their stages, whatever each has to give? Then these may lie
+    /// closer together, where it is little.
+    bool stages_alike = false;
     std::vector<Step> steps;
 
     bool operator==(const Schedule&) const = default;

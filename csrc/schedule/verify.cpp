@@ -80,7 +80,8 @@ Failure check_call(std::span<const Request> requests, std::span<const Schedule> 
         if (!is_own || schedule.rank != request.rank || schedule.size != request.size ||
             schedule.collective != request.collective ||
             schedule.meets_first != schedules[0].meets_first ||
-            schedule.runs_ahead != schedules[0].runs_ahead) {
+            schedule.runs_ahead != schedules[0].runs_ahead ||
+            schedule.stages_alike != schedules[0].stages_alike) {
             return rank_name(r) + "the schedule is for another call";
         }
         const Request& first = requests[0];
@@ -94,8 +95,17 @@ Failure check_call(std::span<const Request> requests, std::span<const Schedule> 
     return requests[0].collective == Collective::all_to_all ? check_counts(requests) : std::nullopt;
 }
 
+/// Does the schedule use as much of its stage as the others, where executors rely on that?
+Failure check_stage(const Schedule& schedule, const Schedule& first) {
+    if (schedule.stage_count == first.stage_count) return std::nullopt;
+    const std::string failure = "uses another length of its stage than rank 0, but ";
+    if (schedule.stages_alike) return failure + "says that all stages are alike";
+    if (schedule.runs_ahead) return failure + "may run ahead";
+    return std::nullopt;
+}
+
 /// Does the schedule keep to what executors rely on where ranks may be several calls ahead?
-Failure check_ahead(const Schedule& schedule, const Schedule& first) {
+Failure check_ahead(const Schedule& schedule) {
     std::vector<int> given(static_cast<std::size_t>(schedule.size));
     bool has_taken = false;
     for (const Step& step : schedule.steps) {
@@ -111,9 +121,6 @@ Failure check_ahead(const Schedule& schedule, const Schedule& first) {
     }
     if (!schedule.runs_ahead) return std::nullopt;
     if (schedule.meets_first) return "meets first, but may run ahead";
-    if (schedule.stage_count != first.stage_count) {
-        return "uses another length of its stage than rank 0, but may run ahead";
-    }
     // None to itself.
     given[static_cast<std::size_t>(schedule.rank)] = 1;
     if (std::ranges::all_of(given, [](int signals) { return signals == 1; })) return std::nullopt;
@@ -170,7 +177,8 @@ Failure verify(std::span<const Request> requests, std::span<const Schedule> sche
             return rank_name(r) + *failure;
         }
         if (auto hazard = find_hazard(schedules[r], places)) return rank_name(r) + *hazard;
-        if (auto failure = check_ahead(schedules[r], schedules[0])) return rank_name(r) + *failure;
+        if (auto failure = check_stage(schedules[r], schedules[0])) return rank_name(r) + *failure;
+        if (auto failure = check_ahead(schedules[r])) return rank_name(r) + *failure;
     }
     const Messages messages(schedules);
     if (messages.mismatch()) return messages.mismatch();

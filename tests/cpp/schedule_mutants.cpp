@@ -265,6 +265,9 @@ void visit_header_mutants(const Schedule& original, const Visit& visit) {
     mutant = {.change = "runs_ahead toggled", .schedule = original, .is_wrong = true};
     mutant.schedule.runs_ahead = !original.runs_ahead;
     if (original.size > 1) visit(mutant);
+    mutant = {.change = "stages_alike toggled", .schedule = original, .is_wrong = true};
+    mutant.schedule.stages_alike = !original.stages_alike;
+    if (original.size > 1) visit(mutant);
     if (original.stage_count == 0) return;
     mutant = {.change = "a shorter stage", .schedule = original, .is_wrong = false};
     --mutant.schedule.stage_count;

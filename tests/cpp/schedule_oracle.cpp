@@ -143,8 +143,10 @@ bool may_run_ahead(const Schedules& schedules, std::size_t rank) {
             return false;
         }
     }
+    const bool is_alike = schedule.stage_count == schedules[0].stage_count;
+    if (!is_alike && (schedule.runs_ahead || schedule.stages_alike)) return false;
     if (!schedule.runs_ahead) return true;
-    if (schedule.meets_first || schedule.stage_count != schedules[0].stage_count) return false;
+    if (schedule.meets_first) return false;
     signalled.push_back(static_cast<int>(rank));
     std::ranges::sort(signalled);
     for (int peer = 0; peer < schedule.size; ++peer) {
@@ -194,6 +196,7 @@ std::optional<std::string> find_fault(const Requests& requests, const Schedules&
     for (std::size_t r = 0; r < schedules.size(); ++r) {
         if (schedules[r].meets_first != schedules[0].meets_first) return "not all meet first";
         if (schedules[r].runs_ahead != schedules[0].runs_ahead) return "not all run ahead";
+        if (schedules[r].stages_alike != schedules[0].stages_alike) return "not all stages are alike";
         if (!may_run_ahead(schedules, r)) return "must not run ahead";
         for (std::uint32_t i = 0; i < schedules[r].steps.size(); ++i) {
             if (!is_well_formed(requests, schedules, static_cast<int>(r), i)) return "malformed";

@@ -43,7 +43,7 @@ void mutate(const WholeCall& call, std::size_t rank, Tally& tally) {
 }
 
 /// Judges calls that several ranks change alike: one signal less and what takes it, the k-th of all
-/// signals less, or meets_first or runs_ahead toggled.
+/// signals less, or meets_first, runs_ahead or stages_alike toggled.
 void mutate_together(const WholeCall& call, Tally& tally) {
     const auto judge_together = [&](const std::string& change, const WholeCall& mutated) {
         judge(call, {.change = change, .schedule = call.schedules[0], .is_wrong = false}, mutated,
@@ -55,6 +55,9 @@ void mutate_together(const WholeCall& call, Tally& tally) {
     toggled = call;
     for (Schedule& schedule : toggled.schedules) schedule.runs_ahead = !schedule.runs_ahead;
     judge_together("and all others: runs_ahead toggled", toggled);
+    toggled = call;
+    for (Schedule& schedule : toggled.schedules) schedule.stages_alike = !schedule.stages_alike;
+    judge_together("and all others: stages_alike toggled", toggled);
     const int size = call.requests[0].size;
     for (int k = 0;; ++k) {
         for (int from = 0; from < size; ++from) {

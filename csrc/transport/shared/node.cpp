@@ -8,6 +8,9 @@ namespace {
 
 constexpr std::size_t page = 4096;
 
+/// Of those that are used by turns, and by ranks that are ahead.
+constexpr std::size_t short_parts = 2 + NodeSignals::contexts;
+
 std::size_t whole_pages(std::size_t bytes) { return (bytes + page - 1) / page * page; }
 
 /// One number for all words but the last, and for what came before them.
@@ -25,7 +28,7 @@ std::uint64_t mixed(std::uint64_t mark, const SharedNode::Post& words) {
 std::size_t SharedNode::bytes(int ranks) {
     return whole_pages(NodeSignals::bytes(ranks) + LastCores::bytes(ranks) +
                        at(ranks) * NodeSignals::contexts * sizeof(Card)) +
-           at(ranks) * rank_bytes;
+           whole_pages(at(ranks) * short_parts * short_bytes) + at(ranks) * rank_bytes;
 }
 
 SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<pid_t> processes)
@@ -37,6 +40,7 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
       cards_(reinterpret_cast<Card*>(memory_.get() + NodeSignals::bytes(size()) +
                                      LastCores::bytes(size()))),
       stages_(memory_.get() + bytes(size()) - processes_.size() * rank_bytes),
+      short_stages_(stages_ - whole_pages(processes_.size() * short_parts * short_bytes)),
       taken_(processes_.size()),
       last_(processes_.size()),
       owed_(processes_.size()),

@@ -52,6 +52,9 @@ public:
     static constexpr std::size_t slot_bytes = std::size_t{256} << 10;
     static constexpr std::size_t stage_bytes = std::size_t{2} << 20;
     static constexpr std::size_t ahead_bytes = std::size_t{32} << 10;
+    /// Stages of which no more is used lie side by side: who takes what all have put there looks at
+    /// few pages.
+    static constexpr std::size_t short_bytes = std::size_t{1} << 10;
     /// Without the last.
     static constexpr std::size_t gpu_rank_bytes = 2 * slot_bytes + stage_bytes;
     static constexpr std::size_t rank_bytes = gpu_rank_bytes + NodeSignals::contexts * ahead_bytes;
@@ -187,15 +190,24 @@ public:
     /// Throws std::system_error when the memory cannot be attached.
     [[nodiscard]] std::byte* attach(int peer, const Place& place);
 
-    /// The stages of all ranks.
+    /// Where the stages of all ranks begin.
     struct Stages {
         std::byte* first;
+        std::size_t distance;
 
-        [[nodiscard]] std::byte* of(int rank) const { return first + at(rank) * rank_bytes; }
+        [[nodiscard]] std::byte* of(int rank) const { return first + at(rank) * distance; }
     };
-    /// For the call that this rank is in.
-    [[nodiscard]] Stages stages(Area area) const { return {stages_ + stage_offset(area)}; }
-    /// Where it begins among the bytes of a rank.
+    /// For the call that this rank is in. `are_short`: no rank uses more than short_bytes; to be the
+    /// same on all.
+    [[nodiscard]] Stages stages(Area area, bool are_short) const {
+        if (!are_short || area == Area::after_meeting) {
+            return {stages_ + stage_offset(area), rank_bytes};
+        }
+        const std::size_t part =
+            area == Area::by_turns ? calls_ % 2 : 2 + calls_ % NodeSignals::contexts;
+        return {short_stages_ + part * processes_.size() * short_bytes, short_bytes};
+    }
+    /// Where the stage of a rank begins among its bytes, if it is not a short one.
     [[nodiscard]] std::size_t stage_offset(Area area) const {
         switch (area) {
             case Area::by_turns:
@@ -270,6 +282,7 @@ private:
     LastCores cores_;
     Card* cards_;
     std::byte* stages_;
+    std::byte* short_stages_;
     std::atomic<bool> asleep_ = false;
     bool sleeps_are_rare_ = false;
     /// Peers that have got signals since the last flush().
