@@ -53,8 +53,9 @@ SharedNode::SharedNode(std::shared_ptr<std::byte> memory, int rank, std::vector<
 
 void SharedNode::enter(const Post& what) {
     ++calls_;
-    // Only ranks that share cores ask for it.
-    if (!sleeps_are_rare_) cores_.look();
+    // Only ranks that share cores ask for it, and few of them move.
+    constexpr std::uint64_t calls_between_looks = 16;
+    if (!sleeps_are_rare_ && calls_ % calls_between_looks == 1) cores_.look();
     mark_ = mixed(mark_, what);
     signals_.enter(calls_, own_mark());
     auto word = card(rank_, calls_).words.begin();
