@@ -118,10 +118,9 @@ PyTypeObject* make_type() {
                            {Py_tp_dealloc, reinterpret_cast<void*>(&destroy)},
                            {Py_tp_members, members},
                            {0, nullptr}};
-    PyType_Spec spec = {"pycoll._core.CallFunction", sizeof(CallObject), 0,
-                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
-                            Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                        slots};
+    PyType_Spec spec = {
+        "pycoll._core.CallFunction", sizeof(CallObject), 0,
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
     PyObject* const type = PyType_FromSpec(&spec);
     if (type == nullptr) throw py::error_already_set();
     return reinterpret_cast<PyTypeObject*>(type);

@@ -7,7 +7,6 @@
 
 #include <sched.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "engine/communicator.hpp"
@@ -81,7 +80,7 @@ bool Communicator::run_at_once(const std::shared_ptr<const PreparedCall>& call, 
 
 bool Communicator::ends_soon(Execution& execution) const {
     // Few calls take more, where all ranks call at the same time.
-    constexpr int most_yields = 4;
+    constexpr int most_yields = 6;
     for (int yields = 0; !spin(execution); ++yields) {
         if (!options_.oversubscribed || yields == most_yields ||
             long_waits_.load(std::memory_order_relaxed)) {

@@ -197,8 +197,8 @@ private:
     [[nodiscard]] Awaited awaited(const Entry& entry) const;
     [[nodiscard]] static bool takes_turns(const PreparedCall& call);
     [[nodiscard]] static std::uint64_t most_behind(const Entry& entry);
-    /// How many calls others may be behind without a look at how many they are. For that is to fetch
-    /// lines that they are about to write: not in every call.
+    /// How many calls others may be behind without a look at how many they are. For that is to
+    /// fetch lines that they are about to write: not in every call.
     static constexpr std::uint64_t most_unseen = SharedNode::most_ahead / 2;
     [[nodiscard]] bool may_enter(Entry& entry);
     [[nodiscard]] static bool may_run_ahead(const PreparedCall& call);
@@ -245,8 +245,8 @@ private:
     // With the lock.
     [[nodiscard]] bool is_brief(const PreparedCall& call) const;
     [[nodiscard]] bool enters_at_once(const PreparedCall& call) const;
-    /// Runs a call as far as it comes without a long wait. Nobody knows of it but this thread, until
-    /// join_others(). True if it is over; else it is at the end of spare_.
+    /// Runs a call as far as it comes without a long wait. Nobody knows of it but this thread,
+    /// until join_others(). True if it is over; else it is at the end of spare_.
     [[nodiscard]] bool run_at_once(const std::shared_ptr<const PreparedCall>& call,
                                    const void* input, void* output);
     [[nodiscard]] bool ends_soon(Execution& execution) const;

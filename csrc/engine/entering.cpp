@@ -99,8 +99,7 @@ void Communicator::look_for_owed() {
 
 /// Does a call use a part of the stages that the last one may not have left yet?
 bool Communicator::takes_turns(const PreparedCall& call) {
-    return call.meets_in_plan &&
-           call.if_private->area(call.on_gpu) == SharedNode::Area::by_turns;
+    return call.meets_in_plan && call.if_private->area(call.on_gpu) == SharedNode::Area::by_turns;
 }
 
 /// How many calls the others may be behind when a rank enters this one: see SharedNode.

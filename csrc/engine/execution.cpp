@@ -105,7 +105,8 @@ void Execution::look_around() {
     }
     memory_[Plan::base(Buffer::stage)] = stages.of(node.rank());
     if (!plan_->touches_arrays_of_peers()) return;
-    look_at_arrays([&](int local, const SharedNode::Place& place) { return node.attach(local, place); });
+    look_at_arrays(
+        [&](int local, const SharedNode::Place& place) { return node.attach(local, place); });
 }
 
 void Execution::look_around_gpus() {
@@ -119,7 +120,8 @@ void Execution::look_around_gpus() {
     const int own = ranks[static_cast<std::size_t>(node.rank())];
     memory_[Plan::base(Buffer::stage)] = memory_[Plan::base(Buffer::stage, own)];
     if (!plan_->touches_arrays_of_peers()) return;
-    look_at_arrays([&](int local, const SharedNode::Place& place) { return gpus.attach(local, place); });
+    look_at_arrays(
+        [&](int local, const SharedNode::Place& place) { return gpus.attach(local, place); });
 }
 
 /// Finds the arrays of peers with `attach(local, place)`.

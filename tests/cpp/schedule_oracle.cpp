@@ -196,7 +196,8 @@ std::optional<std::string> find_fault(const Requests& requests, const Schedules&
     for (std::size_t r = 0; r < schedules.size(); ++r) {
         if (schedules[r].meets_first != schedules[0].meets_first) return "not all meet first";
         if (schedules[r].runs_ahead != schedules[0].runs_ahead) return "not all run ahead";
-        if (schedules[r].stages_alike != schedules[0].stages_alike) return "not all stages are alike";
+        if (schedules[r].stages_alike != schedules[0].stages_alike)
+            return "not all stages are alike";
         if (!may_run_ahead(schedules, r)) return "must not run ahead";
         for (std::uint32_t i = 0; i < schedules[r].steps.size(); ++i) {
             if (!is_well_formed(requests, schedules, static_cast<int>(r), i)) return "malformed";

@@ -197,8 +197,8 @@ public:
 
         [[nodiscard]] std::byte* of(int rank) const { return first + at(rank) * distance; }
     };
-    /// For the call that this rank is in. `are_short`: no rank uses more than short_bytes; to be the
-    /// same on all.
+    /// For the call that this rank is in. `are_short`: no rank uses more than short_bytes; to be
+    /// the same on all.
     [[nodiscard]] Stages stages(Area area, bool are_short) const {
         if (!are_short || area == Area::after_meeting) {
             return {stages_ + stage_offset(area), rank_bytes};
