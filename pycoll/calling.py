@@ -28,7 +28,8 @@ def shortcut(method: Method) -> Method:
 class Caller:
     """The part of a communicator that makes calls."""
 
-    # Shortcuts find the slot without a look at the names of attributes.
+    # Shortcuts find the slot without a look at the names of attributes. (Hence no class can inherit
+    # from a communicator and from another class that has slots or is built in.)
     __slots__ = ("__dict__", "__weakref__", "_call")
 
     rank: int

@@ -34,12 +34,7 @@ void put_and_meet(ScheduleBuilder& builder, std::uint64_t count, std::uint64_t m
 
 /// The same of blocks, each of which one rank wants: nobody needs this rank's own on a stage.
 void put_blocks_and_meet(ScheduleBuilder& builder, const Request& request, const Blocks& blocks) {
-    // In an all_to_all, each may have counts of its own.
-    if (request.collective == Collective::all_to_all && !request.counts.empty()) {
-        builder.use_stage(blocks.total());
-    } else {
-        builder.use_stage_alike(blocks.total());
-    }
+    builder.use_stage_alike(blocks.total());
     const auto put = [&](int first, int last) {
         builder.copy(blocks.range(Buffer::stage, first, last),
                      blocks.range(Buffer::input, first, last));

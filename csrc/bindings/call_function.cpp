@@ -50,7 +50,8 @@ public:
 private:
     /// Has the program other threads that run Python code? They may want to at any time.
     static bool has_other_threads() {
-        // All of an interpreter are in one list.
+        // All of an interpreter are in one list; the functions that walk it are three calls into
+        // Python.
         const PyThreadState* const own = PyThreadState_Get();
         return own->prev != nullptr || own->next != nullptr;
     }

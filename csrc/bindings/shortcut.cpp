@@ -44,7 +44,10 @@ bool find_slot(Shortcut& shortcut, PyTypeObject* type) {
         return false;
     }
     if (Py_TYPE(found.ptr()) != &PyMemberDescr_Type) return false;
-    const PyMemberDef& member = *reinterpret_cast<PyMemberDescrObject*>(found.ptr())->d_member;
+    const auto& slot = *reinterpret_cast<PyMemberDescrObject*>(found.ptr());
+    // Anything can be put into a class, also a slot of another one.
+    if (PyType_IsSubtype(type, slot.d_common.d_type) == 0) return false;
+    const PyMemberDef& member = *slot.d_member;
     if (member.type != T_OBJECT_EX) return false;
     shortcut.version = type->tp_version_tag;
     shortcut.offset = member.offset;

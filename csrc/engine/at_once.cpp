@@ -9,7 +9,9 @@
 
 #include <utility>
 
+#include "engine/clock.hpp"
 #include "engine/communicator.hpp"
+#include "engine/patience.hpp"
 #include "engine/progress.hpp"
 
 namespace pycoll {
@@ -24,6 +26,7 @@ void Communicator::run(const std::shared_ptr<const PreparedCall>& call, const vo
             ++call->runs;
             return;
         }
+        caller.let_go();
         return see_through(*call, join_others(call), std::move(lock), caller);
     }
     // Whoever has the lock may need what the caller has; so may MPI, for what users have it call.
@@ -52,7 +55,8 @@ bool Communicator::is_brief(const PreparedCall& call) const {
 bool Communicator::enters_at_once(const PreparedCall& call) const {
     if (closed() || !broken_.empty() || gets_introduced_) return false;
     if (!neighbours_) return true;
-    return call.meets_in_plan &&
+    // Counts of each rank's own are compared when all have met.
+    return call.meets_in_plan && call.counts.empty() &&
            neighbours_->node().owes_at_most(takes_turns(call) ? 0 : most_unseen);
 }
 
@@ -79,13 +83,13 @@ bool Communicator::run_at_once(const std::shared_ptr<const PreparedCall>& call, 
 }
 
 bool Communicator::ends_soon(Execution& execution) const {
-    // Few calls take more, where all ranks call at the same time.
-    constexpr int most_yields = 6;
+    Clock::time_point since;
     for (int yields = 0; !spin(execution); ++yields) {
-        if (!options_.oversubscribed || yields == most_yields ||
-            long_waits_.load(std::memory_order_relaxed)) {
-            return false;
-        }
+        // Who had to wait for long last time sleeps at once: see Patience.
+        if (!options_.oversubscribed || long_waits_.load(std::memory_order_relaxed)) return false;
+        // Most waits are over after one yield. Before, no look at the clock.
+        if (yields == 1) since = Clock::now();
+        if (yields > 1 && Clock::now() - since >= Patience::most_held) return false;
         sched_yield();
     }
     return true;
@@ -116,14 +120,20 @@ std::shared_ptr<Execution> Communicator::join_others(
     std::shared_ptr<Execution> execution = std::move(spare_.back());
     spare_.pop_back();
     execution->prepare(label_of(*call, sequence_), deadline(), nullptr);
-    active_.push_back(execution);
-    if (neighbours_) {
-        entries_.push_back({.execution = execution,
-                            .call = call,
-                            .post = numbered(call->post, sequence_),
-                            .input = {},
-                            .output = {},
-                            .stage = Entry::Stage::running});
+    try {
+        active_.push_back(execution);
+        if (neighbours_) {
+            entries_.push_back({.execution = execution,
+                                .call = call,
+                                .post = numbered(call->post, sequence_),
+                                .input = {},
+                                .output = {},
+                                .stage = Entry::Stage::running});
+        }
+    } catch (const std::exception& error) {
+        // Peers have heard of it, and nobody here would look after it.
+        break_off(execution.get(), failure_of(error));
+        throw;
     }
     return execution;
 }

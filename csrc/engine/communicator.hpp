@@ -246,21 +246,25 @@ private:
     [[nodiscard]] bool is_brief(const PreparedCall& call) const;
     [[nodiscard]] bool enters_at_once(const PreparedCall& call) const;
     /// Runs a call as far as it comes without a long wait. Nobody knows of it but this thread,
-    /// until join_others(). True if it is over; else it is at the end of spare_.
+    /// until join_others(). True if it is over.
     [[nodiscard]] bool run_at_once(const std::shared_ptr<const PreparedCall>& call,
                                    const void* input, void* output);
+    /// Waits while it may not take long. True if it is over.
     [[nodiscard]] bool ends_soon(Execution& execution) const;
-    /// From here on it is one of those that are outstanding.
+    /// The same without letting others have the core.
+    [[nodiscard]] bool spin(Execution& execution) const;
+    /// From here on, what run_at_once() has begun is one of those that are outstanding.
     std::shared_ptr<Execution> join_others(const std::shared_ptr<const PreparedCall>& call);
     [[nodiscard]] static Execution::Label label_of(const PreparedCall& call,
                                                    std::uint64_t sequence);
-    /// The same of the signals that it waits for, without a pause in between.
-    [[nodiscard]] bool spin(Execution& execution) const;
-    /// Until it is done; unlocks between looks. The caller lets go before it waits for the lock.
+    [[nodiscard]] Clock::time_point deadline() const;
+    /// Waits for the end of a run of a prepared call, and lets others have the lock then. Throws
+    /// what it failed with.
     void see_through(const PreparedCall& call, std::shared_ptr<Execution> execution, Lock&& given,
                      Caller& caller);
-    void wait_unlocked(const Execution& execution, Lock& lock, Garbage& garbage, Caller& caller);
-    [[nodiscard]] Clock::time_point deadline() const;
+    /// Until it is done. With the lock, but for the pauses between looks; the caller lets go before
+    /// it waits for the lock.
+    void wait_pausing(const Execution& execution, Lock& lock, Garbage& garbage, Caller& caller);
     /// Takes what the transport has completed and gives up on what is past its deadline.
     bool progress(Garbage& garbage);
     void retire(Garbage& garbage);

@@ -109,15 +109,15 @@ public:
                                                     std::chrono::milliseconds(1));
     }
 
+    /// How long a caller holds on after the first yield, and for the turn of others that is under
+    /// way then. A short all-reduce of many ranks takes half of it.
+    static constexpr std::chrono::nanoseconds most_held = std::chrono::microseconds(50);
+
 private:
     void let_go() {
         if (caller_ != nullptr) caller_->let_go();
         caller_ = nullptr;
     }
-
-    /// How long the caller holds on after the first yield. A short all-reduce of many ranks takes
-    /// half of it.
-    static constexpr std::chrono::nanoseconds most_held = std::chrono::microseconds(50);
 
     /// Some 10 us, longer than a short message takes. Not more: the scheduler may have put the peer
     /// on the same core, in spite of others that are free.

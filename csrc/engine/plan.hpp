@@ -73,7 +73,7 @@ public:
     /// Also that of the call's arrays?
     [[nodiscard]] bool touches_arrays_of_peers() const { return touches_arrays_of_peers_; }
     [[nodiscard]] bool meets_first() const { return meets_first_; }
-    /// What it needs of every rank's stage, on the host: enough for all ranks, and as much on each.
+    /// Where the ranks' stages lie in the call that this rank is in, on the host.
     [[nodiscard]] SharedNode::Stages stages(const SharedNode& node) const {
         return node.stages(area(false), stages_alike_ && stage_bytes_ <= SharedNode::short_bytes);
     }

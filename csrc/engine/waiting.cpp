@@ -81,14 +81,14 @@ void Communicator::see_through(const PreparedCall& call, std::shared_ptr<Executi
                                Lock&& given, Caller& caller) {
     Garbage garbage;  // outlives the lock
     Lock lock(std::move(given));
-    if (!execution->done()) wait_unlocked(*execution, lock, garbage, caller);
+    if (!execution->done()) wait_pausing(*execution, lock, garbage, caller);
     execution->check();
     ++call.runs;
     // Nobody else refers to it any more, or is about to drop a reference without a look.
     spare_.push_back(std::move(execution));
 }
 
-void Communicator::wait_unlocked(const Execution& execution, Lock& lock, Garbage& garbage,
+void Communicator::wait_pausing(const Execution& execution, Lock& lock, Garbage& garbage,
                                  Caller& caller) {
     Patience patience(options_.oversubscribed, execution.operand_bytes(), long_waits_, &caller);
     const Attendance attendance(attending_);

@@ -87,6 +87,20 @@ const Test malformed("verify rejects slices that are out of reach", [] {
                    "messages go from and to private memory");
 });
 
+const Test alike("verify rejects stages that are said to be alike and are not", [] {
+    WholeCall call = call_of(Collective::all_reduce, {put_meet_fold, put_meet_fold});
+    call.schedules[1].stages_alike = true;
+    check_rejected(call, "rank 1: the schedule is for another call");
+    call.schedules[0].stages_alike = true;
+    check_accepted(call);
+    call.schedules[1].stage_count = 5;
+    check_rejected(call,
+                   "rank 1: uses another length of its stage than rank 0, but says that all stages "
+                   "are alike");
+    for (Schedule& schedule : call.schedules) schedule.stages_alike = false;
+    check_accepted(call);
+});
+
 const Test unmatched("verify rejects signals and waits that do not meet", [] {
     check_rejected(broadcast([](ScheduleBuilder& b, int rank) {
                        if (rank == 0) b.signal(1);

@@ -187,6 +187,50 @@ def test_methods_of_subclasses(comm: pycoll.Communicator) -> None:
             assert counting.calls == turn
 
 
+def test_what_stands_before_the_core(comm: pycoll.Communicator) -> None:
+    """It is found when calls have been repeated without it, and no longer than it is there."""
+
+    class Watched(pycoll.Communicator):
+        pass
+
+    with Watched() as watched:
+        core = watched._call
+        seen: list[str] = []
+
+        def watching(collective: str, *arguments: object, **options: object) -> object:
+            seen.append(collective)
+            return core(collective, *arguments, **options)
+
+        for _ in range(3):
+            watched.barrier()
+        Watched._call = property(lambda self: watching)  # type: ignore[assignment]
+        for _ in range(2):
+            watched.barrier()
+            assert (watched.all_reduce(own(comm, 7)) == total(comm)).all()
+        del Watched._call
+        watched.barrier()
+        assert seen == ["barrier", "all_reduce"] * 2
+        watched._call = watching
+        watched.barrier()
+        assert seen[4:] == ["barrier"]
+        watched._call = core
+        for _ in range(3):
+            watched.barrier()
+        assert len(seen) == 5
+
+        class Other:
+            __slots__ = tuple(f"slot_{i}" for i in range(2000))
+
+        Watched._call = Other.slot_1999  # type: ignore[attr-defined]
+        with pytest.raises(TypeError, match="slot_1999"):
+            watched.barrier()
+        del Watched._call
+        del watched._call
+        with pytest.raises(AttributeError, match="_call"):
+            watched.barrier()
+        watched._call = core
+
+
 def test_in_place_and_not(comm: pycoll.Communicator) -> None:
     """The same counts, with the input in the output, and elsewhere."""
     for _ in range(3):

@@ -52,8 +52,8 @@ public:
     static constexpr std::size_t slot_bytes = std::size_t{256} << 10;
     static constexpr std::size_t stage_bytes = std::size_t{2} << 20;
     static constexpr std::size_t ahead_bytes = std::size_t{32} << 10;
-    /// Stages of which no more is used lie side by side: who takes what all have put there looks at
-    /// few pages.
+    /// Of calls in which no rank uses more, the stages of all ranks lie side by side, in as many
+    /// parts as those of longer ones: who takes what all have put there looks at few pages.
     static constexpr std::size_t short_bytes = std::size_t{1} << 10;
     /// Without the last.
     static constexpr std::size_t gpu_rank_bytes = 2 * slot_bytes + stage_bytes;
