@@ -89,7 +89,7 @@ void Communicator::see_through(const PreparedCall& call, std::shared_ptr<Executi
 }
 
 void Communicator::wait_pausing(const Execution& execution, Lock& lock, Garbage& garbage,
-                                 Caller& caller) {
+                                Caller& caller) {
     Patience patience(options_.oversubscribed, execution.operand_bytes(), long_waits_, &caller);
     const Attendance attendance(attending_);
     while (true) {
