@@ -26,7 +26,8 @@ void Communicator::run(const std::shared_ptr<const PreparedCall>& call, const vo
             ++call->runs;
             return;
         }
-        caller.let_go();
+        // Others have had the core for as long as it may hold on; where they need none, go on.
+        if (options_.oversubscribed) caller.let_go();
         return see_through(*call, join_others(call), std::move(lock), caller);
     }
     // Whoever has the lock may need what the caller has; so may MPI, for what users have it call.
