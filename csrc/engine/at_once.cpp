@@ -100,9 +100,10 @@ bool Communicator::ends_soon(Execution& execution) const {
 bool Communicator::spin(Execution& execution) const {
     // Some 3 us: see Patience.
     constexpr int most_looks = 300;
-    while (execution.poll_signals()) {
-    }
-    while (!execution.done()) {
+    while (true) {
+        while (execution.poll_signals()) {
+        }
+        if (execution.done()) return true;
         const bool may_come = !options_.oversubscribed ||
                               (!execution.runs_ahead() && execution.awaits_running_peer());
         if (!may_come) return false;
@@ -110,10 +111,7 @@ bool Communicator::spin(Execution& execution) const {
         while (!execution.poll_signals()) {
             if (++looks == most_looks) return false;
         }
-        while (execution.poll_signals()) {
-        }
     }
-    return true;
 }
 
 std::shared_ptr<Execution> Communicator::join_others(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable
@@ -15,12 +16,16 @@ import pycoll
 #: and from 64 KiB on calls of plain arrays are no longer short.
 COUNTS = (1, 2, 127, 128, 129, 1000, 4096, 4097, 8193)
 
-Call = Callable[[pycoll.Communicator, int, int, Callable[[int], np.ndarray]], None]
+#: What a rank gives.
+Of = Callable[[int], np.ndarray]
+Call = Callable[[pycoll.Communicator, int, int, Of], None]
 
 
-def all_reduce(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
+def contribution(count: int, first: float, rank: int) -> np.ndarray:
+    return np.arange(count) % 97 + 3.0 * rank + first
+
+
+def all_reduce(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
     total = sum(of(rank) for rank in range(comm.size))
     mine, out = of(comm.rank), np.empty(count)
     comm.all_reduce(mine, out)
@@ -28,50 +33,38 @@ def all_reduce(
     assert (comm.all_reduce(mine) == total).all()
 
 
-def broadcast(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
+def broadcast(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
     assert (comm.broadcast(of(comm.rank), root=root) == of(root)).all()
 
 
-def reduce(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
+def reduce(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
     out = np.empty(count) if comm.rank == root else None
     comm.reduce(of(comm.rank), out, root=root)
     if out is not None:
         assert (out == sum(of(rank) for rank in range(comm.size))).all()
 
 
-def gather(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
+def gather(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
     out = np.empty((comm.size, count)) if comm.rank == root else None
     comm.gather(of(comm.rank), out, root=root)
     if out is not None:
         assert (out == [of(rank) for rank in range(comm.size)]).all()
 
 
-def all_gather(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
+def all_gather(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
     out = np.empty((comm.size, count))
     comm.all_gather(of(comm.rank), out)
     assert (out == [of(rank) for rank in range(comm.size)]).all()
 
 
-def all_to_all(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
+def all_to_all(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
     out = np.empty((comm.size, count))
     comm.all_to_all(np.stack([of(comm.rank) + peer for peer in range(comm.size)]), out)
     assert (out == [of(rank) + comm.rank for rank in range(comm.size)]).all()
 
 
-def all_gather_uneven(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
-    """Of which the stages of some ranks are short, and those of others are not."""
+def all_gather_uneven(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
+    """Some ranks put no more than fits into a short stage, others do."""
     counts = [count // (rank + 1) for rank in range(comm.size)]
     out = np.empty(sum(counts))
     comm.all_gather_v(of(comm.rank)[: counts[comm.rank]], counts, out)
@@ -79,9 +72,7 @@ def all_gather_uneven(
     assert (out == np.concatenate(blocks)).all()
 
 
-def barrier(
-    comm: pycoll.Communicator, count: int, root: int, of: Callable[[int], np.ndarray]
-) -> None:
+def barrier(comm: pycoll.Communicator, count: int, root: int, of: Of) -> None:
     comm.barrier()
 
 
@@ -112,10 +103,8 @@ def test_any_after_any(comm: pycoll.Communicator, seed: int) -> None:
             expected = np.full(count, sum(rank + turn for rank in range(comm.size)), np.float64)
             outstanding.append((comm.all_reduce(array, async_op=True), expected))
         for repeat in range(repeats):
-            first = float(turn * 20 + repeat)
-            call(
-                comm, count, root, lambda rank, n=count, f=first: np.arange(n) % 97 + 3.0 * rank + f
-            )  # type: ignore[misc]
+            of = functools.partial(contribution, count, float(turn * 20 + repeat))
+            call(comm, count, root, of)
         if len(outstanding) > 2 or own.random() < 0.3:
             for work, result in outstanding:
                 assert (work.wait() == result).all()

@@ -28,7 +28,7 @@ public:
     /// reach, another user, another process namespace.
     [[nodiscard]] bool map_stage(int peer, const SharedNode::Place& place);
 
-    /// As SharedNode::stage().
+    /// For the call that this rank is in.
     [[nodiscard]] std::byte* stage(int peer, SharedNode::Area area) const {
         return stages_[static_cast<std::size_t>(peer)] + node_.stage_offset(area);
     }
