@@ -163,25 +163,7 @@ Schedule exchange(const Request& request, const Rounds& rounds, Put&& put, Take&
     return std::move(builder).build();
 }
 
-/// Between two ranks each folds everything itself: as much passes from core to core as if each
-/// folded half and they exchanged the results, and nothing is copied out.
-Schedule all_reduce_of_two(const Request& request) {
-    const Rounds rounds(request);
-    return exchange(
-        request, rounds,
-        [&](ScheduleBuilder& builder, std::uint64_t turn) {
-            builder.copy(rounds.staged(turn), rounds.run(Buffer::input, turn));
-        },
-        [&](ScheduleBuilder& builder, std::uint64_t turn) {
-            std::array<Slice, 2> srcs = {rounds.staged(turn).of(0), rounds.staged(turn).of(1)};
-            srcs[static_cast<std::size_t>(request.rank)] = rounds.run(Buffer::input, turn);
-            fold_all(builder, rounds.run(Buffer::output, turn), srcs);
-        });
-}
-
-Schedule all_reduce(const Request& request) {
-    return request.size == 2 ? all_reduce_of_two(request) : fold_vector(request, true);
-}
+Schedule all_reduce(const Request& request) { return fold_vector(request, true); }
 
 Schedule broadcast(const Request& request) {
     const Rounds rounds(request);

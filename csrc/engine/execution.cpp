@@ -333,16 +333,20 @@ void Execution::run_local(const Plan::PlanStep& step) {
             means_->neighbours->node().signal(means_->neighbours->local(step.peer));
             break;
         default:
-            fold(step);
+            fold(step, 0);
     }
 }
 
-void Execution::fold(const Plan::PlanStep& step) {
+void Execution::fold(const Plan::PlanStep& step, std::uint32_t copies) {
     sources_.clear();
     for (std::uint32_t i = step.srcs; i < step.srcs_end; ++i) {
         sources_.push_back(at(plan_->places()[i]));
     }
-    host::reduce_many(operands_.dtype, operands_.op, at(step.dst), sources_, step.count,
+    destinations_.clear();
+    for (const Plan::PlanStep& to : std::span(&step, 1 + copies)) {
+        destinations_.push_back(at(to.dst));
+    }
+    host::reduce_many(operands_.dtype, operands_.op, destinations_, sources_, step.count,
                       static_cast<std::size_t>(plan_->size()), step.finish);
 }
 
@@ -410,6 +414,11 @@ void Execution::run_sequence() {
         }
         // Peers go on while this rank works or waits.
         if (is_one_sided) means_->neighbours->node().flush();
+        if (step.kind == StepKind::reduce) {
+            fold(step, step.copies);
+            next_ += step.copies;
+            continue;
+        }
         if (!takes_signal(step.kind)) {
             run_local(step);
             continue;

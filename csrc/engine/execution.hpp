@@ -204,7 +204,8 @@ private:
     /// After a wait of a plan that is no sequence.
     void go_on_after(std::uint32_t step);
     void run_local(const Plan::PlanStep& step);
-    void fold(const Plan::PlanStep& step);
+    /// With so many copies of the result that follow the step.
+    void fold(const Plan::PlanStep& step, std::uint32_t copies);
     /// Waits, unless the peer has come already.
     void start_wait(std::uint32_t step);
     void take_signal(int peer);
@@ -263,6 +264,7 @@ private:
     /// On a GPU: messages that the transport has yet to complete.
     std::size_t messages_under_way_ = 0;
     std::vector<const void*> sources_;
+    std::vector<void*> destinations_;
     std::size_t remaining_ = 0;
 
     Failure failure_;

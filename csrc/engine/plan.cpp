@@ -54,6 +54,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
             .leaves_caches = false,
             .peer = step.peer,
             .together = i < together_end ? 0 : signals_together(steps.subspan(i)),
+            .copies = 0,
             .channel = 0,
             .count = step.kind == StepKind::send ? step.srcs[0].count : step.dst.count,
             .dst = place(step.dst),
@@ -85,6 +86,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
         channels_.push_back({begin, static_cast<std::uint32_t>(channel_steps_.size())});
     }
     mark_copies_that_leave_caches(schedule);
+    mark_copies_of_folds(schedule);
 }
 
 /// Where all ranks together take out more than the caches hold. Not what is copied from one output
@@ -101,6 +103,38 @@ void Plan::mark_copies_that_leave_caches(const Schedule& schedule) {
     if (taken_out * static_cast<std::uint64_t>(size_) < host::most_cached()) return;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
         steps_[i].leaves_caches = takes_out(schedule.steps[i]);
+    }
+}
+
+/// Only where an element's copies overwrite nothing that the fold has yet to read for another one.
+/// In an all-reduce an input that shares memory with an output has the same elements in the same
+/// places; other collectives make no copies of what they fold.
+void Plan::mark_copies_of_folds(const Schedule& schedule) {
+    if (schedule.collective != Collective::all_reduce) return;
+    const auto memory = [&](Slice slice) {
+        if (slice.owner == Slice::own) slice.owner = schedule.rank;
+        if (slice.buffer == Buffer::input) slice.buffer = Buffer::output;
+        return slice;
+    };
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+        const Step& fold = schedule.steps[i];
+        if (fold.kind != StepKind::reduce) continue;
+        std::vector<Slice> written = {memory(fold.dst)};
+        const auto goes_along = [&](std::size_t next) {
+            const Step& step = schedule.steps[next];
+            if (step.kind != StepKind::copy || step.srcs[0] != fold.dst) return false;
+            if (steps_[next].leaves_caches) return false;
+            const Slice to = memory(step.dst);
+            return std::ranges::none_of(written, [&](const Slice& w) { return w.overlaps(to); }) &&
+                   std::ranges::all_of(fold.srcs, [&](const Slice& src) {
+                       return memory(src) == to || !memory(src).overlaps(to);
+                   });
+        };
+        std::size_t next = i + 1;
+        for (; next < steps_.size() && goes_along(next); ++next) {
+            written.push_back(memory(schedule.steps[next].dst));
+        }
+        steps_[i].copies = static_cast<std::uint32_t>(next - i - 1);
     }
 }
 

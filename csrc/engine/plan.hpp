@@ -26,6 +26,9 @@ public:
         int peer;
         /// Signals to different peers one after the other that begin here; 0 for those within.
         std::uint32_t together;
+        /// Copies of a fold's result that follow it at once. In a sequence the fold may make them,
+        /// element by element, while it has the result in registers.
+        std::uint32_t copies;
         std::uint32_t channel;  // messages only
         std::uint64_t count;    // elements
         Place dst;
@@ -87,6 +90,7 @@ public:
 
 private:
     void mark_copies_that_leave_caches(const Schedule& schedule);
+    void mark_copies_of_folds(const Schedule& schedule);
 
     std::size_t element_size_;
     std::uint64_t scratch_bytes_;

@@ -49,7 +49,8 @@ struct Comparison {
         memory.emplace_back(dtype, count, misaligned * element % 64);
         Elements& dst = memory[std::min(in_place, sources)];
         Elements expected(dtype, count, 0);
-        host::reduce_many(dtype, op, expected.data(), srcs, count, size, true);
+        void* const dsts[] = {expected.data()};
+        host::reduce_many(dtype, op, dsts, srcs, count, size, true);
         const std::vector<Elements> before = memory;
 
         cuda::FoldArguments arguments{};
@@ -149,7 +150,8 @@ const Test every_half(
                 for (const ReduceOp op : {ReduceOp::sum, ReduceOp::prod, ReduceOp::max}) {
                     const void* const srcs[] = {values.data(), partners.data()};
                     std::vector<std::uint16_t> expected(every);
-                    host::reduce_many(dtype, op, expected.data(), srcs, every, 1, true);
+                    void* const dsts[] = {expected.data()};
+                    host::reduce_many(dtype, op, dsts, srcs, every, 1, true);
                     std::vector<std::uint16_t> result(every);
                     cuda::FoldArguments arguments{};
                     arguments.dst = result.data();

@@ -102,7 +102,8 @@ const Test folds("cuda kernels: every op and dtype is launched as its kernel, wi
                                  from.push_back(src.data());
                              }
                              Elements expected(dtype, count, 0);
-                             host::reduce_many(dtype, op, expected.data(), from, count, 3, true);
+                             void* const to[] = {expected.data()};
+                             host::reduce_many(dtype, op, to, from, count, 3, true);
                              Elements result(dtype, count, 0);
                              const auto stream = reinterpret_cast<cuda::Stream>(&result);
                              kernels.fold(stream, dtype, op, result.data(), from, count, 3, true);

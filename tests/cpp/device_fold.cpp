@@ -45,11 +45,12 @@ struct Case {
         }
     }
 
-    /// Folds at this misalignment, into source `in_place` or, if there is none of this number, into
-    /// memory of its own.
-    void run(const host::Kernels& kernels, std::size_t misaligned, std::size_t in_place) const {
+    /// Folds at this misalignment, into the sources of these numbers. The two numbers after the
+    /// last source are those of memory of their own.
+    void run(const host::Kernels& kernels, std::size_t misaligned,
+             const std::vector<std::size_t>& into) const {
         std::vector<Elements> memory;
-        for (std::size_t s = 0; s <= sources; ++s) {
+        for (std::size_t s = 0; s < sources + 2; ++s) {
             // The misalignments differ, but not if there is none.
             memory.emplace_back(dtype, count, misaligned == 0 ? 0 : misaligned + 8 * (s % 3));
         }
@@ -58,24 +59,31 @@ struct Case {
             for (std::size_t i = 0; i < count; ++i) memory[s].set(i, operands[i][s]);
             srcs.push_back(memory[s].data());
         }
-        Elements& dst = memory[std::min(in_place, sources)];
-        host::reduce_many(kernels, dtype, op, dst.data(), srcs, count, size, true);
+        std::vector<void*> dsts;
+        for (const std::size_t to : into) dsts.push_back(memory[to].data());
+        host::reduce_many(kernels, dtype, op, dsts, srcs, count, size, true);
 
         const auto where = [&] {
-            return std::string(kernels.instruction_set) + " " + std::string(name(op)) + " of " +
-                   std::to_string(sources) + " x " + std::to_string(count) + " " +
-                   std::string(name(dtype)) + ", misaligned by " + std::to_string(misaligned) +
-                   ", into source " + std::to_string(in_place);
+            std::string text = std::string(kernels.instruction_set) + " " + std::string(name(op)) +
+                               " of " + std::to_string(sources) + " x " + std::to_string(count) +
+                               " " + std::string(name(dtype)) + ", misaligned by " +
+                               std::to_string(misaligned) + ", into";
+            for (const std::size_t to : into) text += " " + std::to_string(to);
+            return text;
         };
-        for (std::size_t i = 0; i < count; ++i) {
-            if (dst.get(i) == expected[i]) continue;
-            check_equal(dst.get(i), expected[i], where() + ", element " + std::to_string(i));
+        for (const std::size_t to : into) {
+            for (std::size_t i = 0; i < count; ++i) {
+                if (memory[to].get(i) == expected[i]) continue;
+                check_equal(
+                    memory[to].get(i), expected[i],
+                    where() + ": element " + std::to_string(i) + " of " + std::to_string(to));
+            }
         }
         for (const Elements& elements : memory) {
             if (!elements.surroundings_intact()) check(false, where() + ": wrote outside");
         }
         for (std::size_t s = 0; s < sources; ++s) {
-            if (s == in_place) continue;
+            if (std::ranges::find(into, s) != into.end()) continue;
             for (std::size_t i = 0; i < count; ++i) {
                 if (memory[s].get(i) == operands[i][s]) continue;
                 check(false, where() + ": changed source " + std::to_string(s));
@@ -104,7 +112,7 @@ const Test two_sources(
                 for (const host::Kernels* kernels : host::runnable_kernels()) {
                     for (const std::size_t misaligned : misalignments) {
                         for (const std::size_t in_place : {0U, 1U, 2U}) {
-                            one.run(*kernels, misaligned, in_place);
+                            one.run(*kernels, misaligned, {in_place});
                         }
                     }
                 }
@@ -122,7 +130,24 @@ const Test many_sources(
                 for (const host::Kernels* kernels : host::runnable_kernels()) {
                     for (const std::size_t in_place :
                          {std::size_t{0}, sources / 2, sources - 1, sources}) {
-                        one.run(*kernels, in_place % 2, in_place);
+                        one.run(*kernels, in_place % 2, {in_place});
+                    }
+                }
+            }
+        });
+    });
+
+const Test many_destinations(
+    "fold: into many sources and other memory at once, whatever the alignment of each", [] {
+        for_each_fold([](DType dtype, ReduceOp op) {
+            for (const std::size_t count : {1U, 33U, 1100U}) {
+                Case one{dtype, op, count, 3, 3};
+                one.make();
+                for (const host::Kernels* kernels : host::runnable_kernels()) {
+                    for (const std::size_t misaligned : misalignments) {
+                        one.run(*kernels, misaligned, {1, 0, 2});
+                        one.run(*kernels, misaligned, {3, 4});
+                        one.run(*kernels, misaligned, {4, 2, 0, 3});
                     }
                 }
             }
@@ -135,7 +160,7 @@ const Test sizes_of_avg("fold: avg divides by sizes beyond the range of the type
         for (const std::size_t size : {1U, 2U, 200U, 70'000U}) {
             Case one{dtype, ReduceOp::avg, 70, 2, size};
             one.make();
-            for (const host::Kernels* kernels : host::runnable_kernels()) one.run(*kernels, 0, 0);
+            for (const host::Kernels* kernels : host::runnable_kernels()) one.run(*kernels, 0, {0});
         }
     }
 });
@@ -153,7 +178,8 @@ const Test chain("fold: of many equals the chain of folds of two, for types fold
                              from.push_back(src.data());
                          }
                          Elements at_once(dtype, count, 0);
-                         host::reduce_many(dtype, op, at_once.data(), from, count, 4, true);
+                         void* const dsts[] = {at_once.data()};
+                         host::reduce_many(dtype, op, dsts, from, count, 4, true);
                          Elements chained(dtype, count, 0);
                          void* const to = chained.data();
                          host::reduce(dtype, op, to, from[0], from[1], count);
@@ -173,7 +199,8 @@ const Test avg_adds("fold: avg only adds before the last fold", [] {
     host::reduce(DType::i32, ReduceOp::avg, &result, &left, &right, 1);
     check_equal(result, 11);
     const void* const srcs[] = {&left, &right, &left};
-    host::reduce_many(DType::i32, ReduceOp::avg, &result, srcs, 1, 3, false);
+    void* const dsts[] = {&result};
+    host::reduce_many(DType::i32, ReduceOp::avg, dsts, srcs, 1, 3, false);
     check_equal(result, 18);
     host::reduce_finish(DType::i32, ReduceOp::avg, &result, &left, &right, 1, 2);
     check_equal(result, 5);

@@ -23,7 +23,8 @@ void check_every_value(DType dtype, scalar::Format16 format) {
     for (const host::Kernels* kernels : host::runnable_kernels()) {
         std::vector<std::uint16_t> result(every);
         const void* const src[] = {values.data()};
-        host::reduce_many(*kernels, dtype, ReduceOp::sum, result.data(), src, every, 1, true);
+        void* const dst[] = {result.data()};
+        host::reduce_many(*kernels, dtype, ReduceOp::sum, dst, src, every, 1, true);
         for (std::size_t i = 0; i < every; ++i) {
             const bool is_nan = std::isnan(scalar::decode(format, i));
             check_equal(result[i], is_nan ? nan : values[i],
@@ -49,7 +50,8 @@ void check_every_value_with(DType dtype, ReduceOp op, scalar::Format16 format) {
         for (const host::Kernels* kernels : host::runnable_kernels()) {
             std::vector<std::uint16_t> result(every);
             const void* const srcs[] = {values.data(), partners.data()};
-            host::reduce_many(*kernels, dtype, op, result.data(), srcs, every, 1, true);
+            void* const dst[] = {result.data()};
+            host::reduce_many(*kernels, dtype, op, dst, srcs, every, 1, true);
             for (std::size_t i = 0; i < every; ++i) {
                 if (result[i] == expected[i]) continue;
                 check_equal(result[i], expected[i],
@@ -82,7 +84,8 @@ const Test rounded_once(
         for (const host::Kernels* kernels : host::runnable_kernels()) {
             const void* const srcs[] = {&two_to_11, &one, &one};
             std::uint16_t result = 0;
-            host::reduce_many(*kernels, DType::f16, ReduceOp::sum, &result, srcs, 1, 3, true);
+            void* const dst[] = {&result};
+            host::reduce_many(*kernels, DType::f16, ReduceOp::sum, dst, srcs, 1, 3, true);
             check_equal(result, std::uint16_t{0x6801}, kernels->instruction_set);
         }
     });

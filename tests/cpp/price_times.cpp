@@ -244,22 +244,15 @@ const Test signals("each round of signals costs one, and so does meeting first",
         // The ranks meet, fold their share, spread it, and meet.
         check_cost(Collective::all_reduce, "direct", short_call,
                    2 + others * 24 / size * (1e-4 + 1e-2));
+        // The ranks meet, put, meet, fold, meet, take. Its own part is copied once, as a result;
+        // the others are put and taken.
+        const double work = 0.24 * (2 - 1.0 / size) + others * 24 / size * 1e-4;
+        check_cost(Collective::all_reduce, "staged", short_call, 3 + work);
         // One more turn, one more round: it is put while the first is folded.
         Request two_turns = short_call;
-        if (size == 2) {
-            // The ranks meet, put, meet, fold everything.
-            two_turns.chunk = 12;
-            check_cost(Collective::all_reduce, "staged", short_call, 2 + 0.24 + 24e-4);
-            check_cost(Collective::all_reduce, "staged", two_turns, 3 + 0.24 + 24e-4);
-        } else {
-            // The ranks meet, put, meet, fold, meet, take.
-            two_turns.chunk = static_cast<std::uint64_t>(12 / size);
-            // Its own part is copied once, as a result; the others are put and taken.
-            const double work = 0.24 * (2 - 1.0 / size) + others * 24 / size * 1e-4;
-            check_cost(Collective::all_reduce, "staged", short_call, 3 + work);
-            const bool are_two = two_turns.chunk * static_cast<std::uint64_t>(size) == 12;
-            if (are_two) check_cost(Collective::all_reduce, "staged", two_turns, 4 + work);
-        }
+        two_turns.chunk = static_cast<std::uint64_t>(12 / size);
+        const bool are_two = two_turns.chunk * static_cast<std::uint64_t>(size) == 12;
+        if (are_two) check_cost(Collective::all_reduce, "staged", two_turns, 4 + work);
         // The ranks meet, hand on what each adds to, meet, take.
         check_cost(Collective::all_reduce, "staged_ring", short_call,
                    1 + size + 0.24 * (1 + 1.0 / size) + others * 24 / size * 1e-4);

@@ -31,9 +31,10 @@ struct Float16 {
                 _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from + 16)))};
     }
 
-    static void encode(std::byte* to, Pair v) {
-        _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), narrowed(v.first));
-        _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to + 16), narrowed(v.second));
+    static Bytes encode(Pair v) {
+        const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(narrowed(v.first)),
+                                                     narrowed(v.second), 1);
+        return reinterpret_cast<Bytes>(both);
     }
 
 private:

@@ -29,15 +29,17 @@ struct Float16 {
 
     static Pair decode(const std::byte* from) { return {widened(from), widened(from + 32)}; }
 
-    static void encode(std::byte* to, Pair v) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(to), narrowed(v.first));
-        _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(to + 32), narrowed(v.second));
+    static Bytes encode(Pair v) {
+        const __m512i first = _mm512_castsi256_si512(narrowed(v.first));
+        const __m512i both = _mm512_maskz_inserti64x4(every_eighth, first, narrowed(v.second), 1);
+        return reinterpret_cast<Bytes>(both);
     }
 
 private:
     // With a mask that selects every lane: in GCC 12 the forms without one warn of a variable that
     // is not initialised.
     static constexpr __mmask16 every = 0xffff;
+    static constexpr __mmask8 every_eighth = 0xff;
 
     static Vector<float> widened(const std::byte* from) {
         const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(from));

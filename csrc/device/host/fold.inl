@@ -93,10 +93,7 @@ template <typename Format>
 struct Whole {
     auto get(const std::byte* from) const { return Format::decode(from); }
 
-    template <typename Value>
-    void put(std::byte* to, Value value) const {
-        Format::encode(to, value);
-    }
+    void put(std::byte* to, Bytes bytes) const { store(to, bytes); }
 };
 
 /// Access to fewer, at the ends of a buffer: by way of a whole vector, so that an element's result
@@ -111,10 +108,9 @@ struct Part {
         return Format::decode(padded);
     }
 
-    template <typename Value>
-    void put(std::byte* to, Value value) const {
+    void put(std::byte* to, Bytes whole) const {
         std::byte padded[width];
-        Format::encode(padded, value);
+        store(padded, whole);
         __builtin_memcpy(to, padded, bytes);
     }
 };
@@ -136,52 +132,50 @@ inline void fetch_ahead(const std::byte* src, std::size_t bytes) {
 
 /// Folds sizeof...(i) vectors of all sources, starting at byte `at`, in registers.
 template <typename Format, typename Op, typename Access, std::size_t... i>
-inline void fold_vectors(Access access, std::byte* dst, const void* const* srcs,
-                         std::size_t sources, std::size_t at, double divisor,
+inline void fold_vectors(Access access, const Operands& operands, std::size_t at,
                          std::index_sequence<i...>) {
     using Lane = typename Format::Lane;
-    const std::byte* src = static_cast<const std::byte*>(srcs[0]) + at;
+    const std::byte* src = static_cast<const std::byte*>(operands.srcs[0]) + at;
     decltype(access.get(src)) values[] = {access.get(src + i * width)...};
-    for (std::size_t s = 1; s < sources; ++s) {
-        src = static_cast<const std::byte*>(srcs[s]) + at;
-        if (sources > streams_followed) fetch_ahead(src, sizeof...(i) * width);
+    for (std::size_t s = 1; s < operands.sources; ++s) {
+        src = static_cast<const std::byte*>(operands.srcs[s]) + at;
+        if (operands.sources > streams_followed) fetch_ahead(src, sizeof...(i) * width);
         ((values[i] = folded<Op, Lane>(values[i], access.get(src + i * width))), ...);
     }
     if constexpr (std::is_same_v<Op, Sum> && std::is_floating_point_v<Lane>) {
-        if (divisor != 1) {
-            ((values[i] = divided<Lane>(values[i], static_cast<Lane>(divisor))), ...);
+        if (operands.divisor != 1) {
+            ((values[i] = divided<Lane>(values[i], static_cast<Lane>(operands.divisor))), ...);
         }
     }
-    (access.put(dst + at + i * width, values[i]), ...);
+    const Bytes results[] = {Format::encode(values[i])...};
+    for (std::size_t d = 0; d < operands.destinations; ++d) {
+        std::byte* const dst = static_cast<std::byte*>(operands.dsts[d]) + at;
+        (access.put(dst + i * width, results[i]), ...);
+    }
 }
 
 template <typename Format, typename Op>
-void fold(void* to, const void* const* srcs, std::size_t sources, std::size_t bytes,
-          double divisor) {
-    const auto dst = static_cast<std::byte*>(to);
+void fold(const Operands operands, std::size_t bytes) {
     constexpr Whole<Format> whole;
     std::size_t at = 0;
     // NumPy's large arrays start 16 bytes behind a multiple of 64, so that every vector of AVX-512
     // would cross a cache line: f32 sums of 16 KiB at 70 GB/s of result, and at 100 when they are
     // brought to a multiple first; of 256 KiB at 54 and 85 (Zen 5). The partial vector costs some
     // 10 ns, which 16 vectors save.
-    const std::size_t ahead = -reinterpret_cast<std::uintptr_t>(to) % width;
+    const std::size_t ahead = -reinterpret_cast<std::uintptr_t>(operands.dsts[0]) % width;
     if (ahead > 0 && ahead % Format::element == 0 && bytes >= 16 * width) {
-        fold_vectors<Format, Op>(Part<Format>{ahead}, dst, srcs, sources, at, divisor,
-                                 std::index_sequence<0>{});
+        fold_vectors<Format, Op>(Part<Format>{ahead}, operands, at, std::index_sequence<0>{});
         at = ahead;
     }
     // Four vectors hide the latency of the operations; eight were no faster (Zen 5).
     for (; bytes - at >= 4 * width; at += 4 * width) {
-        fold_vectors<Format, Op>(whole, dst, srcs, sources, at, divisor,
-                                 std::index_sequence<0, 1, 2, 3>{});
+        fold_vectors<Format, Op>(whole, operands, at, std::index_sequence<0, 1, 2, 3>{});
     }
     for (; bytes - at >= width; at += width) {
-        fold_vectors<Format, Op>(whole, dst, srcs, sources, at, divisor, std::index_sequence<0>{});
+        fold_vectors<Format, Op>(whole, operands, at, std::index_sequence<0>{});
     }
     if (at < bytes) {
-        fold_vectors<Format, Op>(Part<Format>{bytes - at}, dst, srcs, sources, at, divisor,
-                                 std::index_sequence<0>{});
+        fold_vectors<Format, Op>(Part<Format>{bytes - at}, operands, at, std::index_sequence<0>{});
     }
 }
 

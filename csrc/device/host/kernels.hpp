@@ -25,10 +25,17 @@
 /// [WVu] '`.
 namespace pycoll::host {
 
-/// Folds `bytes` bytes of each of `sources` >= 1 buffers into `dst`, which may be one of them, and
-/// divides by `divisor`, if it is not 1. Only sums of floating types divide.
-using Fold = void (*)(void* dst, const void* const* srcs, std::size_t sources, std::size_t bytes,
-                      double divisor);
+/// What one fold works on.
+struct Operands {
+    void* const* dsts;  ///< all get the result; each may be a source
+    std::size_t destinations;
+    const void* const* srcs;
+    std::size_t sources;  ///< at least 1
+    double divisor;       ///< other than 1 for sums of floating types only
+};
+
+/// Folds `bytes` bytes of each source.
+using Fold = void (*)(Operands operands, std::size_t bytes);
 
 struct Kernels {
     const char* instruction_set;
@@ -55,7 +62,7 @@ extern const Kernels kernels;
 [[nodiscard]] const Kernels& choose_kernels(const char* wanted);
 
 /// `reduce_many` of reduce.hpp, with these kernels.
-void reduce_many(const Kernels& kernels, DType dtype, ReduceOp op, void* dst,
+void reduce_many(const Kernels& kernels, DType dtype, ReduceOp op, std::span<void* const> dsts,
                  std::span<const void* const> srcs, std::uint64_t count, std::size_t size,
                  bool finish);
 

@@ -17,11 +17,6 @@ inline Vector<T> load(const std::byte* from) {
 }
 
 template <typename T>
-inline void store(std::byte* to, Vector<T> v) {
-    *reinterpret_cast<typename VectorOf<T>::in_memory*>(to) = v;
-}
-
-template <typename T>
 using Bits = Vector<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>;
 
 /// The vector with the one NaN of results in the place of every NaN.
@@ -30,6 +25,13 @@ inline Vector<T> with_one_nan(Vector<T> v) {
     const Vector<T> nan =
         Vector<T>{} + (sizeof(T) == 4 ? T(__builtin_nanf("")) : T(__builtin_nan("")));
     return v == v ? v : nan;
+}
+
+/// A vector as it lies in memory, whatever is in it.
+using Bytes = Vector<std::uint32_t>;
+
+inline void store(std::byte* to, Bytes v) {
+    *reinterpret_cast<VectorOf<std::uint32_t>::in_memory*>(to) = v;
 }
 
 /// What 16-bit floating types are folded as: twice as many bytes as they take in memory.
@@ -48,9 +50,9 @@ struct Plain {
 
     static Vector<T> decode(const std::byte* from) { return load<T>(from); }
 
-    static void encode(std::byte* to, Vector<T> v) {
+    static Bytes encode(Vector<T> v) {
         if constexpr (std::is_floating_point_v<T>) v = with_one_nan<T>(v);
-        store<T>(to, v);
+        return reinterpret_cast<Bytes>(v);
     }
 };
 
@@ -63,7 +65,7 @@ struct Bool {
         return reinterpret_cast<Vector<Lane>>(v != 0) & Lane{1};
     }
 
-    static void encode(std::byte* to, Vector<Lane> v) { store<Lane>(to, v); }
+    static Bytes encode(Vector<Lane> v) { return reinterpret_cast<Bytes>(v); }
 };
 
 /// Two 16-bit values share a 32-bit lane: the upper and the lower ones each become a vector, with
@@ -78,8 +80,8 @@ struct BFloat16 {
                 reinterpret_cast<Vector<float>>(both & 0xffff0000U)};
     }
 
-    static void encode(std::byte* to, Pair v) {
-        store<std::uint32_t>(to, (rounded(v.first) >> 16) | (rounded(v.second) & 0xffff0000U));
+    static Bytes encode(Pair v) {
+        return (rounded(v.first) >> 16) | (rounded(v.second) & 0xffff0000U);
     }
 
 private:

@@ -59,14 +59,22 @@ const Kernels& chosen_kernels() {
 
 }  // namespace
 
-void reduce_many(const Kernels& kernels, DType dtype, ReduceOp op, void* dst,
+void reduce_many(const Kernels& kernels, DType dtype, ReduceOp op, std::span<void* const> dsts,
                  std::span<const void* const> srcs, std::uint64_t count, std::size_t size,
                  bool finish) {
     const bool divides = finish && op == ReduceOp::avg && size > 1;
+    const bool divides_after = divides && !is_floating(dtype);
     const Fold fold = kernels.folds[static_cast<std::size_t>(op)][static_cast<std::size_t>(dtype)];
-    fold(dst, srcs.data(), srcs.size(), count * size_of(dtype),
-         divides && is_floating(dtype) ? static_cast<double>(size) : 1.0);
-    if (divides && !is_floating(dtype)) divide_integers(dtype, dst, count, size);
+    const std::size_t bytes = count * size_of(dtype);
+    fold({.dsts = dsts.data(),
+          .destinations = divides_after ? 1 : dsts.size(),
+          .srcs = srcs.data(),
+          .sources = srcs.size(),
+          .divisor = divides && !divides_after ? static_cast<double>(size) : 1.0},
+         bytes);
+    if (!divides_after) return;
+    divide_integers(dtype, dsts[0], count, size);
+    for (void* const dst : dsts.subspan(1)) copy(dst, dsts[0], bytes);
 }
 
 void reduce(DType dtype, ReduceOp op, void* dst, const void* left, const void* right,
@@ -77,12 +85,13 @@ void reduce(DType dtype, ReduceOp op, void* dst, const void* left, const void* r
 void reduce_finish(DType dtype, ReduceOp op, void* dst, const void* left, const void* right,
                    std::uint64_t count, std::size_t size) {
     const void* const srcs[] = {left, right};
-    reduce_many(dtype, op, dst, srcs, count, size, true);
+    reduce_many(dtype, op, {&dst, 1}, srcs, count, size, true);
 }
 
-void reduce_many(DType dtype, ReduceOp op, void* dst, std::span<const void* const> srcs,
-                 std::uint64_t count, std::size_t size, bool finish) {
-    reduce_many(chosen_kernels(), dtype, op, dst, srcs, count, size, finish);
+void reduce_many(DType dtype, ReduceOp op, std::span<void* const> dsts,
+                 std::span<const void* const> srcs, std::uint64_t count, std::size_t size,
+                 bool finish) {
+    reduce_many(chosen_kernels(), dtype, op, dsts, srcs, count, size, finish);
 }
 
 void copy(void* dst, const void* src, std::size_t bytes) {

@@ -10,8 +10,9 @@
 
 /// Folding and copying in host memory.
 ///
-/// Pointers need no alignment. A destination is disjoint from a source or exactly that source. The
-/// operation must support the data type (`supports`). What a fold yields:
+/// Pointers need no alignment. A destination is disjoint from a source or exactly that source, and
+/// disjoint from other destinations. The operation must support the data type (`supports`). What a
+/// fold yields:
 ///  - the same bits for every instruction set, for every position in the buffer and for every
 ///    alignment;
 ///  - integers wrap around; `avg` divides the wrapped sum, towards zero;
@@ -32,10 +33,11 @@ void reduce(DType dtype, ReduceOp op, void* dst, const void* left, const void* r
 void reduce_finish(DType dtype, ReduceOp op, void* dst, const void* left, const void* right,
                    std::uint64_t count, std::size_t size);
 
-/// dst = ((srcs[0] op srcs[1]) op srcs[2]) op ..., in one pass over memory; at least one source.
-/// `finish`: it is the last fold of a reduction over `size` ranks.
-void reduce_many(DType dtype, ReduceOp op, void* dst, std::span<const void* const> srcs,
-                 std::uint64_t count, std::size_t size, bool finish);
+/// Each of dsts = ((srcs[0] op srcs[1]) op srcs[2]) op ..., in one pass over memory; at least one
+/// source and one destination. `finish`: it is the last fold of a reduction over `size` ranks.
+void reduce_many(DType dtype, ReduceOp op, std::span<void* const> dsts,
+                 std::span<const void* const> srcs, std::uint64_t count, std::size_t size,
+                 bool finish);
 
 /// Copies between buffers that do not overlap; null pointers are fine for no bytes.
 void copy(void* dst, const void* src, std::size_t bytes);

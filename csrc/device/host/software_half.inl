@@ -12,9 +12,7 @@ struct Float16 {
         return {widened(both & 0xffffU), widened(both >> 16)};
     }
 
-    static void encode(std::byte* to, Pair v) {
-        store<std::uint32_t>(to, narrowed(v.first) | (narrowed(v.second) << 16));
-    }
+    static Bytes encode(Pair v) { return narrowed(v.first) | (narrowed(v.second) << 16); }
 
 private:
     using Words = Vector<std::uint32_t>;
