@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -109,6 +110,19 @@ const Test no_name("segment: without its name nobody can attach, and it goes on"
     const Segment moved = std::move(segment);
     check(moved.data()[8191] == std::byte{1} && segment.data() == nullptr, "moved");
 });
+
+const Test tellable(
+    "segment: the same place in two of them is never a multiple of 256 MiB apart", [] {
+        constexpr std::size_t bytes = std::size_t{256} << 20;
+        std::vector<Segment> segments;
+        std::set<std::uintptr_t> places;
+        for (std::size_t k = 0; k < 16; ++k) {
+            segments.push_back(k % 2 == 0 ? Segment::create(bytes)
+                                          : Segment::attach(segments.back().name()));
+            places.insert(reinterpret_cast<std::uintptr_t>(segments.back().data()) % bytes);
+            check_equal(places.size(), k + 1);
+        }
+    });
 
 const Test gone("segment: a process that is gone is named", [] {
     check_throws<std::system_error>([] { (void)Segment::attach({1 << 30, 3, 4096}); },
