@@ -13,6 +13,8 @@ import pytest
 from mpi4py import MPI
 
 os.environ["PYCOLL_UNDER_MPIRUN"] = "1"
+# Tests of ranks need no plugins, and 8 ranks on 2 cores take 4 s to load that of hypothesis.
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
 
 class SameOutcomeOnAllRanks:

@@ -12,7 +12,7 @@ class View {
 public:
     View() = default;
     /// One piece. Not explicit: a slice is the simplest view.
-    View(const Slice& slice) { add(slice); }  // NOLINT(google-explicit-constructor)
+    View(const Slice& slice) { add(slice); }  // NOLINT(misc-explicit-constructor)
 
     /// Appends a piece.
     void add(const Slice& slice);
