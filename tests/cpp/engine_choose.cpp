@@ -183,7 +183,7 @@ const Test by_reach(
         check_equal(chosen(8, Reach::stages), "one_shot");
         check_equal(chosen(8, Reach::arrays), "one_shot");
         check_equal(chosen(1 << 20, Reach::stages), "staged_ring");
-        check_equal(chosen(long_call, Reach::stages), "staged");
+        check_equal(chosen(long_call, Reach::stages), "staged_ring");
         check_equal(chosen(long_call, Reach::arrays), "direct");
     });
 
@@ -242,18 +242,17 @@ const Test no_long_slots("choose: what outgrows its slots in the cache goes in t
     }
 });
 
-const Test in_caches("choose: partial sums go round while the caches hold everybody's vectors", [] {
+const Test rings("choose: partial sums go round in stages", [] {
     const auto chosen = [&](std::uint64_t bytes, int size, Collective collective) {
         return choose({.collective = collective, .size = size, .count = bytes / 4}, 4, model,
                       "auto", 0, Reach::stages)
             .algorithm->name;
     };
     check_equal(chosen(2 << 20, 8, Collective::reduce), "staged_ring");
-    check_equal(chosen(2 << 20, 8, Collective::all_reduce), "staged_ring");
-    check_equal(chosen(16 << 20, 8, Collective::all_reduce), "staged");
-    check_equal(chosen(32 << 20, 2, Collective::all_reduce), "staged");
-    for (const std::uint64_t bytes : {64 << 10, 2 << 20}) {
-        check_equal(chosen(bytes, 2, Collective::all_reduce), "staged_ring");
+    for (const int size : {2, 8}) {
+        for (const std::uint64_t bytes : {64 << 10, 2 << 20, 64 << 20}) {
+            check_equal(chosen(bytes, size, Collective::all_reduce), "staged_ring");
+        }
     }
 });
 

@@ -116,7 +116,7 @@ const Test tellable(
         constexpr std::size_t bytes = std::size_t{256} << 20;
         std::vector<Segment> segments;
         std::set<std::uintptr_t> places;
-        for (std::size_t k = 0; k < 16; ++k) {
+        for (std::size_t k = 0; k < 32; ++k) {
             segments.push_back(k % 2 == 0 ? Segment::create(bytes)
                                           : Segment::attach(segments.back().name()));
             places.insert(reinterpret_cast<std::uintptr_t>(segments.back().data()) % bytes);

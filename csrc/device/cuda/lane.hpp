@@ -62,7 +62,7 @@ public:
 
     [[nodiscard]] Ticket copy(Queue queue, void* dst, const void* src, std::size_t bytes,
                               const After& after);
-    /// As host::reduce_many().
+    /// As host::reduce_many(), into one destination.
     [[nodiscard]] Ticket fold(DType dtype, ReduceOp op, void* dst,
                               std::span<const void* const> srcs, std::uint64_t count,
                               std::size_t size, bool finish, const After& after);

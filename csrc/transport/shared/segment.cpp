@@ -20,7 +20,8 @@ namespace {
 }
 
 /// Addresses where `bytes` bytes can be mapped, such that no two of the segments of this process
-/// lie a multiple of `period` apart; null to leave the choice to the system.
+/// lie a multiple of `period` apart, if there are no more than period / shift; null to leave the
+/// choice to the system.
 ///
 /// What ranks do alike lies at the same places in the segments of all of them, and the processor
 /// finds a line in its first-level cache by a part of its address: on AMD (Zen to Zen 5) by a hash
