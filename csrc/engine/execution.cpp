@@ -4,6 +4,7 @@
 #include <ranges>
 #include <utility>
 
+#include "device/host/caches.hpp"
 #include "device/host/reduce.hpp"
 #include "engine/errors.hpp"
 #include "engine/signature.hpp"
@@ -328,6 +329,7 @@ void Execution::run_local(const Plan::PlanStep& step) {
         case StepKind::copy:
             (step.leaves_caches ? host::copy_past_caches : host::copy)(
                 at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
+            if (step.reads_alone) take_lines_over(step);
             break;
         case StepKind::signal:
             means_->neighbours->node().signal(means_->neighbours->local(step.peer));
@@ -348,6 +350,15 @@ void Execution::fold(const Plan::PlanStep& step, std::uint32_t copies) {
     }
     host::reduce_many(operands_.dtype, operands_.op, destinations_, sources_, step.count,
                       static_cast<std::size_t>(plan_->size()), step.finish);
+    if (step.reads_alone) take_lines_over(step);
+}
+
+void Execution::take_lines_over(const Plan::PlanStep& step) {
+    if (!host::owners_write_slowly()) return;
+    for (std::uint32_t i = step.srcs; i < step.srcs_end; ++i) {
+        const Plan::Place& src = plan_->places()[i];
+        if (Plan::is_stage_of_peer(src)) host::take_lines_over(at(src), bytes(step));
+    }
 }
 
 void Execution::finish_step(std::uint32_t index) {

@@ -204,6 +204,8 @@ private:
     /// After a wait of a plan that is no sequence.
     void go_on_after(std::uint32_t step);
     void run_local(const Plan::PlanStep& step);
+    /// Of what a step has read in the stage of a peer, where this rank alone reads it.
+    void take_lines_over(const Plan::PlanStep& step);
     /// With so many copies of the result that follow the step.
     void fold(const Plan::PlanStep& step, std::uint32_t copies);
     /// Waits, unless the peer has come already.

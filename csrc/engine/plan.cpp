@@ -52,6 +52,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
             .finish = step.finish,
             .message_first = step.message_first,
             .leaves_caches = false,
+            .reads_alone = false,
             .peer = step.peer,
             .together = i < together_end ? 0 : signals_together(steps.subspan(i)),
             .copies = 0,
@@ -87,6 +88,24 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
     }
     mark_copies_that_leave_caches(schedule);
     mark_copies_of_folds(schedule);
+    mark_lone_readers(schedule);
+}
+
+/// Of more ranks, some share a core with the writer, and others read the same: 4 and 8 ranks on 2
+/// cores gain nothing. Nor do two where they write into each other's stages: there readers write
+/// next as it is.
+void Plan::mark_lone_readers(const Schedule& schedule) {
+    // Nobody waits until a few lines are written.
+    constexpr std::size_t least = 2 << 10;
+    if (schedule.size != 2) return;
+    for (const PlanStep& step : steps_) {
+        if (is_stage_of_peer(step.dst)) return;
+    }
+    for (PlanStep& step : steps_) {
+        step.reads_alone = step.count * element_size_ >= least &&
+                           std::any_of(places_.begin() + step.srcs, places_.begin() + step.srcs_end,
+                                       is_stage_of_peer);
+    }
 }
 
 /// Where all ranks together take out more than the caches hold. Not what is copied from one output

@@ -23,6 +23,8 @@ public:
         bool message_first;
         /// A copy of which nobody reads the result soon, nor has read what it overwrites.
         bool leaves_caches;
+        /// Reads what its writer alone has written, and this rank alone reads, in a peer's stage.
+        bool reads_alone;
         int peer;
         /// Signals to different peers one after the other that begin here; 0 for those within.
         std::uint32_t together;
@@ -49,6 +51,11 @@ public:
     [[nodiscard]] static std::uint32_t base(Buffer buffer, int owner = Slice::own) {
         return static_cast<std::uint32_t>(static_cast<std::size_t>(owner + 1) * buffer_count +
                                           static_cast<std::size_t>(buffer));
+    }
+
+    [[nodiscard]] static bool is_stage_of_peer(const Place& place) {
+        constexpr auto stage = static_cast<std::uint32_t>(Buffer::stage);
+        return place.base >= buffer_count && place.base % buffer_count == stage;
     }
 
     /// More than any base that it names.
@@ -91,6 +98,7 @@ public:
 private:
     void mark_copies_that_leave_caches(const Schedule& schedule);
     void mark_copies_of_folds(const Schedule& schedule);
+    void mark_lone_readers(const Schedule& schedule);
 
     std::size_t element_size_;
     std::uint64_t scratch_bytes_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "device/host/caches.hpp"
 #include "device/host/kernels.hpp"
 #include "device/host/reduce.hpp"
 #include "device_operands.hpp"
@@ -275,6 +276,20 @@ const Test choice("fold: PYCOLL_ISA names an instruction set; an unknown one is 
     check_throws<std::invalid_argument>([] { (void)host::choose_kernels("abacus"); }, "baseline;");
     check_equal(host::instruction_set(),
                 host::choose_kernels(std::getenv("PYCOLL_ISA")).instruction_set);
+});
+
+const Test kept("caches: taking lines over changes nothing, and touches nothing beside", [] {
+    for (const std::size_t misaligned : {0U, 1U, 60U}) {
+        for (const std::size_t bytes : {0U, 1U, 5U, 64U, 1000U}) {
+            Elements elements(DType::u8, bytes, misaligned);
+            for (std::size_t i = 0; i < bytes; ++i) elements.set(i, scalar::Bits(i * 7 % 251));
+            host::take_lines_over(elements.data(), bytes);
+            for (std::size_t i = 0; i < bytes; ++i) {
+                check_equal(elements.get(i), scalar::Bits(i * 7 % 251));
+            }
+            check(elements.surroundings_intact());
+        }
+    }
 });
 
 }  // namespace

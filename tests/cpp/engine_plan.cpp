@@ -1,6 +1,8 @@
 // What an executor may do in one pass over memory.
 
+#include <algorithm>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "algorithms/algorithms.hpp"
@@ -76,6 +78,24 @@ const Test what_does_not(
         check_equal(copies_along({fold, signal, copy}), 0U);
         // In others an input may lie elsewhere in an output.
         check_equal(copies_along({fold, copy}, Collective::reduce_scatter), 0U);
+    });
+
+const Test alone(
+    "plan: of two ranks each takes over what it reads in the other's stage, if it is much", [] {
+        const auto takes_over = [](Collective collective, std::string_view name, int size,
+                                   std::uint64_t count) {
+            const Request request{
+                .collective = collective, .rank = 1, .size = size, .count = count};
+            const Plan plan(find_algorithm(collective, name).build(request), 4);
+            return std::ranges::count_if(plan.steps(), &Plan::PlanStep::reads_alone);
+        };
+        check_equal(takes_over(Collective::all_reduce, "one_shot", 2, 1024), 1);
+        check_equal(takes_over(Collective::all_gather, "staged", 2, 1024), 1);
+        check_equal(takes_over(Collective::all_reduce, "one_shot", 2, 8), 0, "a line");
+        check_equal(takes_over(Collective::all_reduce, "one_shot", 3, 1024), 0, "others read it");
+        check_equal(takes_over(Collective::all_reduce, "staged_ring", 2, 1024), 0,
+                    "migrates by itself");
+        check_equal(takes_over(Collective::all_reduce, "direct", 2, 1024), 0, "no stages");
     });
 
 }  // namespace
