@@ -13,9 +13,6 @@ constexpr std::uint64_t usual = std::uint64_t{16} << 20;
 
 #if defined(__x86_64__)
 
-/// In AMD's protocol (MOESI) a core that others have read from still owns the line, and has to ask
-/// around before it writes there. One of two cores writes 128 KiB, the other reads them, again and
-/// again, us (Zen 4): 14.8 and 3.0; where the reader takes the lines over, 3.2 and 4.2.
 bool is_amd() { return __builtin_cpu_is("amd") != 0; }
 
 /// Of the third-level cache that the first core has, by the kernel; 0 if it says nothing. What
@@ -55,6 +52,9 @@ std::uint64_t most_cached() {
     return bytes;
 }
 
+/// In AMD's protocol (MOESI) a core that others have read from still owns the line, and has to ask
+/// around before it writes there. One of two cores writes 128 KiB, the other reads them, again and
+/// again, us (Zen 4): 14.8 and 3.0; where the reader takes the lines over, 3.2 and 4.2.
 bool owners_write_slowly() {
     static const bool slowly = is_amd();
     return slowly;

@@ -24,11 +24,11 @@ namespace {
 /// choice to the system.
 ///
 /// What ranks do alike lies at the same places in the segments of all of them, and the processor
-/// finds a line in its first-level cache by a part of its address: on AMD (Zen to Zen 5) by a hash
-/// of the bits 12 to 27, and of two lines with the same hash only one can be found at a time (Lipp
-/// et al. 2020, Take A Way, AsiaCCS, section 3). Left alone, the system maps segments of 256 MiB
-/// side by side. To fold 256 KiB of two ranks into both took 7.6 us so, and 3.0 us with any other
-/// distance (Zen 4).
+/// finds a line in its first-level cache by a part of its address: on AMD by a hash of the bits 12
+/// to 27, and of two lines with the same hash only one can be found at a time (of Zen and Zen 2:
+/// Lipp et al. 2020, Take A Way, AsiaCCS). Left alone, the system maps segments of 256 MiB side by
+/// side. To fold 256 KiB of two ranks into both took 7.6 us so, and 3.0 us with any other distance
+/// (Zen 4).
 void* find_place(std::size_t bytes) {
     constexpr std::size_t period = std::size_t{1} << 28;
     // A large page, lest a segment begins within one.
