@@ -29,14 +29,16 @@ enum class Awaited : std::uint8_t {
 /// other; where the last call had to wait for a peer that computes, they sleep at once. For a yield
 /// may give little: where a launcher puts every rank into a session of its own, as MPICH's does,
 /// Linux counts it as a group of its own, and those who yield still take an equal share from the
-/// one who works. Measured with 8 ranks on 2 cores, all-reduce of 64 KiB alone, and after 0.8 ms of
-/// computation by one rank, ms per call:
+/// one who works. And sleeping costs much: who is woken comes late, and makes others wait until
+/// they sleep. Measured with MPICH, 8 ranks on 2 cores of an Intel Xeon, us per all-reduce of
+/// arrays that go through the stages: one call after the other, and where one rank computes before
+/// each:
 ///
-///                                MPICH 5        Open MPI 5
-///     yielding for up to 2 ms    0.19   2.9     0.22   0.8
-///     sleeping at once           0.71   1.4     1.40   2.0
-///     choosing like this         0.19   1.7     0.22   1.5
-///     the MPI's own              0.25   2.8     0.19   0.8
+///                                    one after the other          100 us    800 us before
+///                                 32 KiB  256 KiB   2 MiB         64 KiB   64 KiB   1 MiB
+///     sleeping after 8 vain yields   130      550    1740            300     1010    1520
+///     after 25 us of them + bytes     44      180    1370            410     1020    2200
+///     that, unless the last was long  47      220    1470            315     1040    1510
 class Patience {
 public:
     /// `bytes` is the length of the call. `long_waits` is remembered from call to call. `caller`,
@@ -47,25 +49,31 @@ public:
           spins_(oversubscribed ? looks_before_yielding : most_spins),
           oversubscribed_(oversubscribed),
           long_wait_(shortest_long_wait + std::chrono::nanoseconds(bytes)),
+          long_wait_for_signal_(shortest_wait_for_signal + std::chrono::nanoseconds(bytes / 4)),
+          yielding_(long_wait_),
+          yielding_in_vain_(shortest_in_vain + std::chrono::nanoseconds(bytes / 16)),
           long_waits_(long_waits) {
         if (!oversubscribed) {
             yielding_ = std::chrono::milliseconds(5);
         } else if (long_waits_.load(std::memory_order_relaxed)) {
             yielding_ = std::chrono::microseconds(10);
-        } else {
-            yielding_ = long_wait_;
+            yielding_in_vain_ = std::chrono::microseconds(2);
         }
     }
-    ~Patience() { long_waits_.store(longest_ >= long_wait_, std::memory_order_relaxed); }
+    ~Patience() {
+        see_nap();
+        long_waits_.store(was_long_, std::memory_order_relaxed);
+    }
     Patience(const Patience&) = delete;
     Patience& operator=(const Patience&) = delete;
 
     /// Something moved: the next thing may come soon.
     void reset() {
+        see_nap();
         pauses_ = 0;
         is_timed_ = false;
         seen_ = since_;
-        idle_yields_ = 0;
+        in_vain_ = {};
         near_looks_ = 0;
     }
 
@@ -79,12 +87,15 @@ public:
         near_looks_ = 0;
         // One look tells whether a signal has come.
         if (!wakes_in_time && pauses_++ < spins_) return std::nullopt;
+        see_nap();
         const auto waited = seen_ - since_;
-        longest_ = std::max(longest_, waited);
+        const auto long_wait = wakes_in_time ? long_wait_for_signal_ : long_wait_;
+        was_long_ |= waited >= long_wait;
         if (waited >= (wakes_in_time ? long_wait_ : yielding_) ||
-            (wakes_in_time && idle_yields_ >= most_idle_yields)) {
+            (wakes_in_time && in_vain_ >= yielding_in_vain_)) {
             let_go();
             seen_ = Clock::now();
+            napping_ = long_wait;
             return nap_after(seen_ - since_);
         }
         if (waited >= most_held) let_go();
@@ -95,7 +106,7 @@ public:
         if (!is_timed_) {
             since_ = now;
         } else if (now - seen_ < shortest_turn) {
-            ++idle_yields_;
+            in_vain_ += now - seen_;
         }
         is_timed_ = true;
         seen_ = now;
@@ -114,6 +125,13 @@ public:
     static constexpr std::chrono::nanoseconds most_held = std::chrono::microseconds(50);
 
 private:
+    /// Has the wait become a long one in a nap?
+    void see_nap() {
+        if (!napping_) return;
+        seen_ = Clock::now();
+        was_long_ |= seen_ - since_ >= *napping_;
+        napping_.reset();
+    }
     void let_go() {
         if (caller_ != nullptr) caller_->let_go();
         caller_ = nullptr;
@@ -131,12 +149,17 @@ private:
     /// each other's work at 4 MiB for long waits, and slept through every later call (2.4 times the
     /// MPI's own all-reduce; 0.97 times with 4.6 ms).
     static constexpr std::chrono::nanoseconds shortest_long_wait = std::chrono::microseconds(400);
+    /// Ranks that share memory are faster; with these the all-reduces in a row above stay awake.
+    static constexpr std::chrono::nanoseconds shortest_wait_for_signal =
+        std::chrono::microseconds(100);
 
     /// A yield that is over sooner has let nobody else run: the others sleep, or the scheduler
-    /// gives this rank's group its share whatever it does (see above). Then sleeping is the only
-    /// way to let a peer run that shares the core.
+    /// gives this rank's group its share whatever it does (see above), until it has had that. Then
+    /// sleeping is the only way to let a peer run that shares the core.
     static constexpr std::chrono::nanoseconds shortest_turn = std::chrono::nanoseconds(800);
-    static constexpr int most_idle_yields = 8;
+    /// Some 100 yields. The share that a group is given first grows with the work of others, which
+    /// grows with the bytes.
+    static constexpr std::chrono::nanoseconds shortest_in_vain = std::chrono::microseconds(25);
 
     /// Some 3 us: what it takes a peer to be given its core and to signal. Who yields at once makes
     /// its core change processes for each rank in each call; the last one of a core that waits for
@@ -147,16 +170,20 @@ private:
     Caller* caller_;
     int spins_;
     bool oversubscribed_;
-    int idle_yields_ = 0;
     int near_looks_ = 0;
     std::chrono::nanoseconds long_wait_;
-    std::atomic<bool>& long_waits_;
+    std::chrono::nanoseconds long_wait_for_signal_;
     std::chrono::nanoseconds yielding_;
+    std::chrono::nanoseconds yielding_in_vain_;
+    std::atomic<bool>& long_waits_;
+    bool was_long_ = false;
     int pauses_ = 0;
     bool is_timed_ = false;
     Clock::time_point since_;
     Clock::time_point seen_;
-    Clock::duration longest_{};
+    Clock::duration in_vain_{};
+    /// What it takes for the wait in which this thread naps to be a long one.
+    std::optional<std::chrono::nanoseconds> napping_;
 };
 
 }  // namespace pycoll
