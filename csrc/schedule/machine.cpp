@@ -6,13 +6,14 @@
 namespace pycoll {
 namespace {
 
-std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
+std::size_t index_of(int rank) { return static_cast<std::size_t>(rank); }
 
 /// Walks the elements of several lists of runs in step, a stretch at a time over which none of
 /// them changes its run.
-class Walk {
+class WalkInStep {
 public:
-    explicit Walk(std::span<const std::vector<Run>> lists) : lists_(lists), at_(lists.size()) {
+    explicit WalkInStep(std::span<const std::vector<Run>> lists)
+        : lists_(lists), at_(lists.size()) {
         if (std::ranges::none_of(lists, &std::vector<Run>::empty)) {
             for (const auto& list : lists) current_.push_back(list.front());
             measure();
@@ -63,22 +64,24 @@ Machine::Machine(std::span<const Request> requests, std::span<const Schedule> sc
     }
 }
 
-const Step& Machine::step_of(StepId id) const { return schedules_[at(id.rank)].steps[id.step]; }
+const Step& Machine::step_of(StepId id) const {
+    return schedules_[index_of(id.rank)].steps[id.step];
+}
 
 Values& Machine::memory(int rank, Buffer buffer) {
-    return memory_[at(rank)][static_cast<std::size_t>(buffer)];
+    return memory_[index_of(rank)][static_cast<std::size_t>(buffer)];
 }
 
 void Machine::read(int rank, const Slice& slice, std::vector<Run>& runs) {
     runs.clear();
     const int owner = slice.owner == Slice::own ? rank : slice.owner;
-    const Slice real = places_[at(owner)].real(slice);
+    const Slice real = places_[index_of(owner)].real(slice);
     memory(owner, real.buffer).read(real.offset, real.count, runs);
 }
 
 void Machine::write(int rank, const Slice& slice, std::span<const Run> runs) {
     const int owner = slice.owner == Slice::own ? rank : slice.owner;
-    const Slice real = places_[at(owner)].real(slice);
+    const Slice real = places_[index_of(owner)].real(slice);
     memory(owner, real.buffer).write(real.offset, runs);
 }
 
@@ -118,7 +121,7 @@ Machine::Failure Machine::run(StepId event, const Messages& messages) {
 Machine::Failure Machine::copy(StepId reader, const Slice& from, StepId writer, const Slice& to) {
     read(reader.rank, from, runs_);
     // The messages of a barrier carry no data, only the fact that they came.
-    if (schedules_[at(reader.rank)].collective != Collective::barrier &&
+    if (schedules_[index_of(reader.rank)].collective != Collective::barrier &&
         std::ranges::find(runs_, Expressions::undefined, &Run::expression) != runs_.end()) {
         return name_of(reader, step_of(reader)) + ": reads memory that nobody has written";
     }
@@ -132,7 +135,7 @@ Machine::Failure Machine::fold(StepId id, std::size_t operands) {
     std::vector<Expressions::Id> folded(operands);
     runs_.clear();
     const std::span<const std::vector<Run>> sources(operands_.data(), operands);
-    for (Walk walk(sources); !walk.done(); walk.next()) {
+    for (WalkInStep walk(sources); !walk.done(); walk.next()) {
         for (std::size_t k = 0; k < operands; ++k) {
             folded[k] = walk[k].expression;
             if (folded[k] == Expressions::undefined) {
@@ -166,9 +169,9 @@ Machine::Failure Machine::check_output() {
 }
 
 Machine::Failure Machine::check_rank(int rank) {
-    const Request& request = requests_[at(rank)];
+    const Request& request = requests_[index_of(rank)];
     operands_.resize(2);
-    read(rank, places_[at(rank)].output, operands_[0]);
+    read(rank, places_[index_of(rank)].output, operands_[0]);
     std::uint64_t i = 0;
     for (const Run& run : operands_[0]) {
         if (run.expression == Expressions::undefined) return std::to_string(i) + ": never written";
@@ -180,7 +183,7 @@ Machine::Failure Machine::check_rank(int rank) {
 Machine::Failure Machine::check_moved(const Request& request) {
     operands_[1] = promised(request);
     std::uint64_t i = 0;
-    for (Walk walk(operands_); !walk.done(); i += walk.count(), walk.next()) {
+    for (WalkInStep walk(operands_); !walk.done(); i += walk.count(), walk.next()) {
         if (walk[0].expression != walk[1].expression || walk[0].index != walk[1].index) {
             return std::to_string(i) + ": holds another element than element " +
                    std::to_string(walk[1].index) + " of rank " +
@@ -192,7 +195,7 @@ Machine::Failure Machine::check_moved(const Request& request) {
 
 Machine::Failure Machine::check_folded(const Request& request) {
     const std::uint64_t first = request.collective == Collective::reduce_scatter
-                                    ? blocks_[at(request.rank)].offset(request.rank)
+                                    ? blocks_[index_of(request.rank)].offset(request.rank)
                                     : 0;
     std::uint64_t i = 0;
     for (const Run& run : operands_[0]) {
@@ -210,7 +213,7 @@ Machine::Failure Machine::check_folded(const Request& request) {
     if (request.rank == 0) agreed_ = operands_[0];
     operands_[1] = agreed_;
     i = 0;
-    for (Walk walk(operands_); !walk.done(); i += walk.count(), walk.next()) {
+    for (WalkInStep walk(operands_); !walk.done(); i += walk.count(), walk.next()) {
         if (walk[0].expression != walk[1].expression) {
             return std::to_string(i) + ": folded in another order than on rank 0";
         }
@@ -229,19 +232,20 @@ std::vector<Run> Machine::promised(const Request& request) const {
             add(request.root, 0, request.count);
             break;
         case Collective::scatter:
-            add(request.root, blocks_[at(rank)].offset(rank), blocks_[at(rank)].count(rank));
+            add(request.root, blocks_[index_of(rank)].offset(rank),
+                blocks_[index_of(rank)].count(rank));
             break;
         case Collective::all_gather:
         case Collective::gather:
             if (request.output_count() == 0) break;
             for (int from = 0; from < request.size; ++from) {
-                add(from, 0, blocks_[at(rank)].count(from));
+                add(from, 0, blocks_[index_of(rank)].count(from));
             }
             break;
         case Collective::all_to_all: {
             const Blocks received = request.recv_blocks();
             for (int from = 0; from < request.size; ++from) {
-                add(from, blocks_[at(from)].offset(rank), received.count(from));
+                add(from, blocks_[index_of(from)].offset(rank), received.count(from));
             }
             break;
         }

@@ -7,7 +7,7 @@
 #include "check.hpp"
 #include "schedule/verify.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::algorithms_hierarchical {
 namespace {
 
 /// Nodes of equal and of different sizes, single ranks among them, and ranks dealt out in turn.
@@ -170,4 +170,4 @@ const Test shares("hierarchical: every rank of a node carries a part of what lea
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::algorithms_hierarchical

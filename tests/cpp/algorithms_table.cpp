@@ -8,7 +8,7 @@
 #include "algorithms_call.hpp"
 #include "check.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::algorithms_table {
 namespace {
 
 const Test descriptions("every algorithm has a name of its own, a cost and a source", [] {
@@ -146,4 +146,4 @@ const Test small_scratch("scratch stays small", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::algorithms_table

@@ -11,7 +11,7 @@
 
 // The source of the GPU's kernels, compiled for the CPU, against the host's folds.
 
-namespace pycoll::test {
+namespace pycoll::test::device_cuda_folds {
 namespace {
 
 struct Shape {
@@ -179,4 +179,4 @@ const Test unknown("cuda fold: there are no kernels but those of supported folds
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::device_cuda_folds

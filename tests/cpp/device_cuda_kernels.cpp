@@ -14,7 +14,7 @@
 
 // Which kernels are launched, how, and with what: on a driver of a few functions.
 
-namespace pycoll::test {
+namespace pycoll::test::device_cuda_kernels {
 namespace {
 
 /// What the driver below was told, and what it is to answer.
@@ -203,4 +203,4 @@ const Test lifetime("cuda kernels: are unloaded once, also when one of them is m
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::device_cuda_kernels

@@ -12,7 +12,7 @@
 #include "device_operands.hpp"
 #include "device_scalar.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::device_fold {
 namespace {
 
 constexpr ReduceOp every_op[] = {ReduceOp::sum, ReduceOp::prod, ReduceOp::min, ReduceOp::max,
@@ -293,4 +293,4 @@ const Test kept("caches: taking lines over changes nothing, and touches nothing 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::device_fold

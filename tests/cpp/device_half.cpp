@@ -6,7 +6,7 @@
 #include "device/host/kernels.hpp"
 #include "device_scalar.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::device_half {
 namespace {
 
 constexpr std::size_t every = 65536;
@@ -91,4 +91,4 @@ const Test rounded_once(
     });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::device_half

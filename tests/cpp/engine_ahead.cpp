@@ -19,7 +19,7 @@
 #include "engine_sample_call.hpp"
 #include "sanitized.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_ahead {
 namespace {
 
 using enum Collective;
@@ -273,4 +273,4 @@ const Test mismatch("ahead: a call that does not match is an error on every rank
                     });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_ahead

@@ -7,7 +7,7 @@
 #include "engine/call.hpp"
 #include "engine/plan_cache.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_call {
 namespace {
 
 std::array<std::byte, 64> memory;
@@ -129,4 +129,4 @@ const Test messages("plan cache: single messages have plans, too", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_call

@@ -14,7 +14,7 @@
 #include "sanitized.hpp"
 #include "schedule/verify.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_check {
 namespace {
 
 /// Messages that are late, and two tags: one for all collectives.
@@ -141,4 +141,4 @@ const Test missing("check: all that are missing are named, with their last call"
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_check

@@ -8,7 +8,7 @@
 #include "check.hpp"
 #include "engine/choose.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_choose {
 namespace {
 
 const CostModel model{
@@ -302,4 +302,4 @@ const Test refusals("choose: what cannot be done is refused, with what can", [] 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_choose

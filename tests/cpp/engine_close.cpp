@@ -11,7 +11,7 @@
 #include "engine_ranks.hpp"
 #include "engine_sample_call.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_close {
 namespace {
 
 SampleCall::Shape broadcast_of(std::uint64_t count) {
@@ -74,4 +74,4 @@ const Test close_gives_up("engine: close() gives up at the deadline of what is o
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_close

@@ -10,7 +10,7 @@
 #include "engine_shapes.hpp"
 #include "sanitized.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_collectives {
 namespace {
 
 /// By messages, and through shared memory on `nodes`, if there are any.
@@ -77,4 +77,4 @@ const Test every_dtype("engine: every operation on every data type that has it",
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_collectives

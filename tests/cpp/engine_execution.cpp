@@ -10,7 +10,7 @@
 #include "check.hpp"
 #include "engine/execution.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_execution {
 namespace {
 
 /// Notes what is posted; a message completes when the test says so.
@@ -187,4 +187,4 @@ const Test reuses_memory("buffer pool: hands out aligned memory, again, up to a 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_execution

@@ -15,7 +15,7 @@
 #include "engine_ranks.hpp"
 #include "engine_sample_call.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_failures {
 namespace {
 
 using std::chrono::milliseconds;
@@ -231,4 +231,4 @@ const Test bad_calls("engine: a wrong call sends nothing and harms nothing", [] 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_failures

@@ -15,7 +15,7 @@
 #include "engine_shapes.hpp"
 #include "sanitized.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_gpu {
 namespace {
 
 /// All algorithms that the ranks can use, each with every `stride`th form of call. Arrays of every
@@ -109,4 +109,4 @@ const Test messages("GPU: messages between GPUs and hosts keep their order", [] 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_gpu

@@ -12,7 +12,7 @@
 #include "engine_gpu_ranks.hpp"
 #include "sanitized.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_gpu_failures {
 namespace {
 
 constexpr int size = 2;
@@ -165,4 +165,4 @@ const Test memory("GPU failures: memory that is not to be had", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_gpu_failures

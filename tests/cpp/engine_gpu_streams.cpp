@@ -14,7 +14,7 @@
 #include "cuda/fake/fake_cuda.hpp"
 #include "engine_gpu_ranks.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_gpu_streams {
 namespace {
 
 constexpr int count = 1000;
@@ -199,4 +199,4 @@ const Test mixture("GPU: ranks of a node that disagree about GPUs are told", [] 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_gpu_streams

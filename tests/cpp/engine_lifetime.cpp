@@ -11,7 +11,7 @@
 #include "engine_ranks.hpp"
 #include "engine_sample_call.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_lifetime {
 namespace {
 
 SampleCall::Shape broadcast_of(std::uint64_t count) {
@@ -142,4 +142,4 @@ const Test abandoned("engine: memory of a communicator destroyed too early is ne
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_lifetime

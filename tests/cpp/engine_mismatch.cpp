@@ -14,7 +14,7 @@
 #include "engine_ranks.hpp"
 #include "sanitized.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_mismatch {
 namespace {
 
 using std::chrono::milliseconds;
@@ -354,4 +354,4 @@ const Test earlier("mismatch: a call that went well before a mismatched one has 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_mismatch

@@ -9,7 +9,7 @@
 #include "engine_ranks.hpp"
 #include "engine_sample_call.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_overlap {
 namespace {
 
 constexpr int size = 4;
@@ -169,4 +169,4 @@ const Test shared_by_threads("engine: threads that wait for one communicator sha
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_overlap

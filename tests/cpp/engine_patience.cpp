@@ -7,7 +7,7 @@
 #include "check.hpp"
 #include "engine/patience.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_patience {
 namespace {
 
 using std::chrono::microseconds;
@@ -74,4 +74,4 @@ const Test naps("patience: naps grow with the wait, within limits", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_patience

@@ -9,7 +9,7 @@
 #include "check.hpp"
 #include "engine/plan.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_plan {
 namespace {
 
 constexpr Slice out{Buffer::output, 0, 8};
@@ -99,4 +99,4 @@ const Test alone(
     });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_plan

@@ -15,7 +15,7 @@
 #include "engine_ranks.hpp"
 #include "engine_sample_call.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_prepared {
 namespace {
 
 class Counting final : public Caller {
@@ -216,4 +216,4 @@ const Test fails("engine: a prepared call that fails has begun, unless nobody ha
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_prepared

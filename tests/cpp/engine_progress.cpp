@@ -16,7 +16,7 @@
 #include "engine_ranks.hpp"
 #include "engine_sample_call.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_progress {
 namespace {
 
 SampleCall::Shape broadcast_of(std::uint64_t count) {
@@ -110,4 +110,4 @@ const Test forked("engine: a forked child ends in peace", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_progress

@@ -8,7 +8,7 @@
 #include "check.hpp"
 #include "engine/queue.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_queue {
 namespace {
 
 const Test order("queue: gives what a deque gives, however it is filled and emptied", [] {
@@ -49,4 +49,4 @@ const Test release("queue: keeps nothing that has gone", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_queue

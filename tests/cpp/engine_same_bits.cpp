@@ -14,7 +14,7 @@
 #include "sanitized.hpp"
 #include "transport/shared/heap.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_same_bits {
 namespace {
 
 constexpr std::uint64_t count = 203;
@@ -129,4 +129,4 @@ const Test exactness("engine: a sum is as exact as its number of additions allow
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_same_bits

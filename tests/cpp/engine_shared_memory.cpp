@@ -14,7 +14,7 @@
 #include "engine_sample_call.hpp"
 #include "sanitized.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_shared_memory {
 namespace {
 
 /// Which ranks do something that is each rank's own business.
@@ -273,4 +273,4 @@ const Test in_flight("shared memory: many calls in flight on two communicators, 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_shared_memory

@@ -9,7 +9,7 @@
 #include "check.hpp"
 #include "engine_ranks.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::engine_wait_some {
 namespace {
 
 using std::chrono::milliseconds;
@@ -100,4 +100,4 @@ const Test refused("engine: wait_some needs works, of one communicator", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::engine_wait_some

@@ -8,7 +8,7 @@
 
 #include "fake_cuda.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::fake_cuda_calls {
 namespace {
 
 using cuda::Address;
@@ -179,4 +179,4 @@ const Test handles("fake_cuda: memory is shared by handles of whole allocations"
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::fake_cuda_calls

@@ -3,7 +3,7 @@
 
 #include "fake_cuda.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::fake_cuda_failures {
 namespace {
 
 using cuda::Address;
@@ -123,4 +123,4 @@ const Test freed_early("fake_cuda: memory that is freed under an operation is re
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::fake_cuda_failures

@@ -3,7 +3,7 @@
 
 #include "fake_cuda.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::fake_cuda_order {
 namespace {
 
 using cuda::Address;
@@ -144,4 +144,4 @@ const Test capture("fake_cuda: nothing can be put on a stream that is recorded",
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::fake_cuda_order

@@ -4,7 +4,7 @@
 
 #include "fake_cuda.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::races {
 namespace {
 
 using cuda::Address;
@@ -150,4 +150,4 @@ const Test flags("fake_cuda: a stream that waits for a word comes after what the
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::races

@@ -8,7 +8,7 @@
 #include "check.hpp"
 #include "schedule/price.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::price_times {
 namespace {
 
 /// Costs that are easy to tell apart: a message 1 s, a byte 1 ms, a byte folded 1 us.
@@ -351,4 +351,4 @@ const Test window("as many messages are under way as keep every way busy", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::price_times

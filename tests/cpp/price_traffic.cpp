@@ -9,7 +9,7 @@
 #include "check.hpp"
 #include "schedule/price.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::price_traffic {
 namespace {
 
 using Number = std::uint64_t;
@@ -143,4 +143,4 @@ const Test extra_ranks("ranks beyond a power of two cost the vector once in and 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::price_traffic

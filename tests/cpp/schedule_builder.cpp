@@ -7,7 +7,7 @@
 #include "schedule/builder.hpp"
 #include "schedule/print.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::schedule_builder {
 namespace {
 
 using Waits = std::vector<std::vector<std::uint32_t>>;
@@ -298,4 +298,4 @@ const Test stage("the stage is as long as the most that was asked for", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::schedule_builder

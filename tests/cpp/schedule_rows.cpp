@@ -10,7 +10,7 @@
 #include "check.hpp"
 #include "schedule_order.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::schedule_rows {
 namespace {
 
 constexpr int size = 3;
@@ -174,4 +174,4 @@ const Test gated("calls that meet first need an area of their own, and the meeti
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::schedule_rows

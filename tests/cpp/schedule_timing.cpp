@@ -8,7 +8,7 @@
 #include "schedule_simulator.hpp"
 #include "schedule_without.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::schedule_timing {
 namespace {
 
 /// Rendezvous only, eager only, and mixtures; one message at a time or a few.
@@ -109,4 +109,4 @@ const Test trespasses_are_real("a direct call that does not meet fails in some t
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::schedule_timing

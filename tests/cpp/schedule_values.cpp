@@ -7,7 +7,7 @@
 #include "schedule/print.hpp"
 #include "schedule/request.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::schedule_values {
 namespace {
 
 const Test blocks("blocks follow one another", [] {
@@ -126,4 +126,4 @@ const Test printing("steps and schedules print as people read them", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::schedule_values

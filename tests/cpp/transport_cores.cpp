@@ -10,7 +10,7 @@
 #include "engine_ranks.hpp"
 #include "transport/shared/cores.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::transport_cores {
 namespace {
 
 /// The cores that this program may use.
@@ -72,4 +72,4 @@ const Test bytes("cores: whole cache lines", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::transport_cores

@@ -15,7 +15,7 @@
 #include "engine_ranks.hpp"
 #include "transport/shared/heap.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::transport_heap {
 namespace {
 
 using Block = std::shared_ptr<std::byte>;
@@ -222,4 +222,4 @@ const Test longer_segments("heap: segments get longer, so that they stay few", [
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::transport_heap

@@ -16,7 +16,7 @@
 #include "transport/shared/node.hpp"
 #include "transport/shared/signals.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::transport_signals {
 namespace {
 
 using std::chrono::seconds;
@@ -265,4 +265,4 @@ const Test never_lost("signals: no wake-up is lost in thousands of meetings", []
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::transport_signals

@@ -6,7 +6,7 @@
 #include "check.hpp"
 #include "transport/shared/node.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::transport_stages {
 namespace {
 
 struct Range {
@@ -75,4 +75,4 @@ const Test meeting("there are no short stages for calls in which all ranks meet 
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::transport_stages

@@ -6,7 +6,7 @@
 #include "check.hpp"
 #include "transport/threads.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::transport_threads {
 namespace {
 
 using Bytes = std::array<std::byte, 4>;
@@ -91,4 +91,4 @@ const Test nothing("threads transport: a message of no bytes is a message", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::transport_threads

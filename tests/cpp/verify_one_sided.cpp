@@ -10,7 +10,7 @@
 #include "schedule_without.hpp"
 #include "verify_calls.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::verify_one_sided {
 namespace {
 
 using Fold = ScheduleBuilder::Fold;
@@ -286,4 +286,4 @@ const Test rounds("verify rejects a staged call without one of its rounds of sig
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::verify_one_sided

@@ -6,7 +6,7 @@
 
 #include "verify_calls.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::verify_rejects {
 namespace {
 
 using Fold = ScheduleBuilder::Fold;
@@ -144,4 +144,4 @@ const Test deadlocks("verify rejects waits in a circle", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::verify_rejects

@@ -3,7 +3,7 @@
 
 #include "verify_calls.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::verify_results {
 namespace {
 
 using Fold = ScheduleBuilder::Fold;
@@ -144,4 +144,4 @@ const Test large_counts("verify needs no longer for more elements", [] {
 });
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::verify_results

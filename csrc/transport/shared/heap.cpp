@@ -6,8 +6,6 @@
 namespace pycoll {
 namespace {
 
-constexpr std::size_t page = 4096;
-
 std::size_t rounded_up(std::size_t bytes, std::size_t unit) {
     return (bytes + unit - 1) / unit * unit;
 }

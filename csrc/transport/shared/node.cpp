@@ -6,8 +6,6 @@
 namespace pycoll {
 namespace {
 
-constexpr std::size_t page = 4096;
-
 /// Of those that are used by turns, and by ranks that are ahead.
 constexpr std::size_t short_parts = 2 + NodeSignals::contexts;
 

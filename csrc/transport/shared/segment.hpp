@@ -7,6 +7,9 @@
 
 namespace pycoll {
 
+/// What memory is mapped in.
+inline constexpr std::size_t page = 4096;
+
 /// How another process of this node finds a segment.
 struct SegmentName {
     pid_t owner = 0;
