@@ -9,7 +9,7 @@
 #include "check.hpp"
 #include "schedule/verify.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::algorithms_proven {
 namespace {
 
 /// Up to here everything is tried with everything.
@@ -216,4 +216,4 @@ std::deque<Test> register_proofs() {
 const std::deque<Test> proofs = register_proofs();
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::algorithms_proven

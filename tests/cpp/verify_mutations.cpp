@@ -10,7 +10,7 @@
 #include "schedule_oracle.hpp"
 #include "schedule_without.hpp"
 
-namespace pycoll::test {
+namespace pycoll::test::verify_mutations {
 namespace {
 
 struct Tally {
@@ -138,4 +138,4 @@ std::deque<Test> register_mutations() {
 const std::deque<Test> mutations = register_mutations();
 
 }  // namespace
-}  // namespace pycoll::test
+}  // namespace pycoll::test::verify_mutations
