@@ -231,7 +231,7 @@ void check_mismatch(const Call& call, const Call& other, int size, int odd_one) 
     on_ranks(size, [&](int rank) {
         const Repeated make(ranks[rank], call);
         make.times(equal);
-        const std::string what = describe(numbered(signature(call, 0), equal + 1)) +
+        const std::string what = pycoll::describe(numbered(signature(call, 0), equal + 1)) +
                                  " by all but " + std::to_string(odd_one) + ", rank " +
                                  std::to_string(rank);
         try {
