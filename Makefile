@@ -56,13 +56,10 @@ train: install
 
 test: test-core test-python
 
-# The C++ core without MPI, under the sanitizers, and what they leave out. One more than there are
-# cores: some of the tests wait for deadlines.
+# The C++ core without MPI, as it is and under the sanitizers. One more than there are cores: some of
+# the tests wait for deadlines.
 test-core:
-	$(MAKE) -j$$(($(JOBS) + 1)) test-core-address test-core-thread test-core-unsanitized
-
-test-core-unsanitized:
-	$(MAKE) -C tests/cpp unsanitized
+	$(MAKE) -j$$(($(JOBS) + 1)) test-core-none test-core-address test-core-thread
 
 test-core-%:
 	$(MAKE) -C tests/cpp test SANITIZE=$*

@@ -1,6 +1,7 @@
 """Runs the tests below the folders `ranks` on several numbers of ranks.
 
-PYCOLL_TEST_RANKS=1,3,8 limits these, as for a second MPI: all but transport/mpi.cpp is the same.
+PYCOLL_TEST_RANKS=1,2,3,4,8 limits these, as for a second MPI: all but transport/mpi.cpp is the
+same, and some tests are for 2 or for 4 ranks only.
 """
 
 from __future__ import annotations

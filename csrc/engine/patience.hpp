@@ -26,19 +26,19 @@ enum class Awaited : std::uint8_t {
 ///
 /// Ranks that outnumber the cores do not spin, since the peer they wait for needs the core, but for
 /// a moment where it seems to have one. They yield while waits are short, as when calls follow each
-/// other; where the last call had to wait for a peer that computes, they sleep at once. For a yield
-/// may give little: where a launcher puts every rank into a session of its own, as MPICH's does,
-/// Linux counts it as a group of its own, and those who yield still take an equal share from the
-/// one who works. And sleeping costs much: who is woken comes late, and makes others wait until
-/// they sleep. Measured with MPICH, 8 ranks on 2 cores of an Intel Xeon, us per all-reduce of
-/// arrays that go through the stages: one call after the other, and where one rank computes before
-/// each:
+/// other; where the last call that waited did so for long, as for a peer that computes, they hardly
+/// do. For a yield may give little: where a launcher puts every rank into a session of its own, as
+/// MPICH's does, Linux counts it as a group of its own, and those who yield still take an equal
+/// share from the one who works. And sleeping costs much: who is woken comes late, and makes others
+/// wait until they sleep. Measured with MPICH, 8 ranks on 2 cores of an Intel Xeon, us per
+/// all-reduce of arrays that go through the stages: one call after the other, and where one rank
+/// computes before each:
 ///
 ///                                    one after the other          100 us    800 us before
 ///                                 32 KiB  256 KiB   2 MiB         64 KiB   64 KiB   1 MiB
-///     sleeping after 8 vain yields   130      550    1740            300     1010    1520
-///     after 25 us of them + bytes     44      180    1370            410     1020    2200
-///     that, unless the last was long  47      220    1470            315     1040    1510
+///     sleeping after 8 vain yields   274      730    2280            342     1120    1650
+///     after 25 us of them, and more   77      318    1980            448     1330    2190
+///     that, unless the last was long  89      348    2180            409     1090    1880
 class Patience {
 public:
     /// `bytes` is the length of the call. `long_waits` is remembered from call to call. `caller`,
@@ -49,27 +49,24 @@ public:
           spins_(oversubscribed ? looks_before_yielding : most_spins),
           oversubscribed_(oversubscribed),
           long_wait_(shortest_long_wait + std::chrono::nanoseconds(bytes)),
-          long_wait_for_signal_(shortest_wait_for_signal + std::chrono::nanoseconds(bytes / 4)),
+          long_wait_for_signal_(shortest_long_wait_for_signal +
+                                std::chrono::nanoseconds(bytes / 2)),
           yielding_(long_wait_),
           yielding_in_vain_(shortest_in_vain + std::chrono::nanoseconds(bytes / 16)),
           long_waits_(long_waits) {
         if (!oversubscribed) {
             yielding_ = std::chrono::milliseconds(5);
         } else if (long_waits_.load(std::memory_order_relaxed)) {
-            yielding_ = std::chrono::microseconds(10);
-            yielding_in_vain_ = std::chrono::microseconds(2);
+            yielding_ = yielding_again;
+            yielding_in_vain_ = yielding_in_vain_again;
         }
     }
-    ~Patience() {
-        see_nap();
-        long_waits_.store(was_long_, std::memory_order_relaxed);
-    }
+    ~Patience() { long_waits_.store(was_long_, std::memory_order_relaxed); }
     Patience(const Patience&) = delete;
     Patience& operator=(const Patience&) = delete;
 
     /// Something moved: the next thing may come soon.
     void reset() {
-        see_nap();
         pauses_ = 0;
         is_timed_ = false;
         seen_ = since_;
@@ -87,15 +84,13 @@ public:
         near_looks_ = 0;
         // One look tells whether a signal has come.
         if (!wakes_in_time && pauses_++ < spins_) return std::nullopt;
-        see_nap();
         const auto waited = seen_ - since_;
-        const auto long_wait = wakes_in_time ? long_wait_for_signal_ : long_wait_;
-        was_long_ |= waited >= long_wait;
+        long_from_ = wakes_in_time ? long_wait_for_signal_ : long_wait_;
+        was_long_ |= waited >= long_from_;
         if (waited >= (wakes_in_time ? long_wait_ : yielding_) ||
             (wakes_in_time && in_vain_ >= yielding_in_vain_)) {
             let_go();
             seen_ = Clock::now();
-            napping_ = long_wait;
             return nap_after(seen_ - since_);
         }
         if (waited >= most_held) let_go();
@@ -113,6 +108,12 @@ public:
         return std::nullopt;
     }
 
+    /// Right after the sleep.
+    void woke() {
+        seen_ = Clock::now();
+        was_long_ |= seen_ - since_ >= long_from_;
+    }
+
     /// How long to sleep after having waited for so long: an eighth longer in vain at most, but for
     /// short waits. Waking up costs some 15 us of a core on a virtual machine.
     static std::chrono::nanoseconds nap_after(std::chrono::nanoseconds waited) {
@@ -125,13 +126,6 @@ public:
     static constexpr std::chrono::nanoseconds most_held = std::chrono::microseconds(50);
 
 private:
-    /// Has the wait become a long one in a nap?
-    void see_nap() {
-        if (!napping_) return;
-        seen_ = Clock::now();
-        was_long_ |= seen_ - since_ >= *napping_;
-        napping_.reset();
-    }
     void let_go() {
         if (caller_ != nullptr) caller_->let_go();
         caller_ = nullptr;
@@ -149,17 +143,22 @@ private:
     /// each other's work at 4 MiB for long waits, and slept through every later call (2.4 times the
     /// MPI's own all-reduce; 0.97 times with 4.6 ms).
     static constexpr std::chrono::nanoseconds shortest_long_wait = std::chrono::microseconds(400);
-    /// Ranks that share memory are faster; with these the all-reduces in a row above stay awake.
-    static constexpr std::chrono::nanoseconds shortest_wait_for_signal =
-        std::chrono::microseconds(100);
+    /// Ranks that share memory are faster. With this and half a nanosecond per byte,
+    /// all-reduces in a row (above) stay awake.
+    static constexpr std::chrono::nanoseconds shortest_long_wait_for_signal =
+        std::chrono::microseconds(200);
 
     /// A yield that is over sooner has let nobody else run: the others sleep, or the scheduler
     /// gives this rank's group its share whatever it does (see above), until it has had that. Then
     /// sleeping is the only way to let a peer run that shares the core.
     static constexpr std::chrono::nanoseconds shortest_turn = std::chrono::nanoseconds(800);
-    /// Some 100 yields. The share that a group is given first grows with the work of others, which
-    /// grows with the bytes.
+    /// Some 100 yields; a sixteenth of a nanosecond per byte more. The share that a group is given
+    /// first grows with the work of others, which grows with the bytes.
     static constexpr std::chrono::nanoseconds shortest_in_vain = std::chrono::microseconds(25);
+
+    /// Both after a long wait: that of a message, and some 8 yields in vain.
+    static constexpr std::chrono::nanoseconds yielding_again = std::chrono::microseconds(10);
+    static constexpr std::chrono::nanoseconds yielding_in_vain_again = std::chrono::microseconds(2);
 
     /// Some 3 us: what it takes a peer to be given its core and to signal. Who yields at once makes
     /// its core change processes for each rank in each call; the last one of a core that waits for
@@ -173,6 +172,8 @@ private:
     int near_looks_ = 0;
     std::chrono::nanoseconds long_wait_;
     std::chrono::nanoseconds long_wait_for_signal_;
+    /// From when on what this thread waits for now is a long wait.
+    std::chrono::nanoseconds long_from_{};
     std::chrono::nanoseconds yielding_;
     std::chrono::nanoseconds yielding_in_vain_;
     std::atomic<bool>& long_waits_;
@@ -182,8 +183,6 @@ private:
     Clock::time_point since_;
     Clock::time_point seen_;
     Clock::duration in_vain_{};
-    /// What it takes for the wait in which this thread naps to be a long one.
-    std::optional<std::chrono::nanoseconds> napping_;
 };
 
 }  // namespace pycoll

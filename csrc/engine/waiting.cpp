@@ -124,7 +124,11 @@ std::vector<std::size_t> Communicator::wait_some(std::span<Execution* const> exe
     };
     const auto start = timeout ? Clock::now() : Clock::time_point();
     {
-        Patience patience(options_.oversubscribed, 0, long_waits_);
+        std::uint64_t bytes = 0;
+        for (const Execution* execution : executions) {
+            bytes = std::max<std::uint64_t>(bytes, execution->operand_bytes());
+        }
+        Patience patience(options_.oversubscribed, bytes, long_waits_);
         const Attendance attendance(attending_);
         while (!look()) {
             attend(patience);
@@ -154,7 +158,9 @@ bool Communicator::test(Execution& execution) {
 
 void Communicator::wait_until(Lock& lock, Condition over) {
     if ((this->*over)()) return;
-    Patience patience(options_.oversubscribed, 0, long_waits_);
+    // What this waits for says nothing of the next call.
+    std::atomic<bool> long_waits = long_waits_.load(std::memory_order_relaxed);
+    Patience patience(options_.oversubscribed, 0, long_waits);
     const Attendance attendance(attending_);
     while (!(this->*over)()) {
         lock.unlock();
@@ -173,7 +179,10 @@ void Communicator::attend(Patience& patience) {
 
 void Communicator::pause(Patience& patience) {
     help_watched();
-    if (const auto nap = patience.pause(awaited_.load(std::memory_order_relaxed))) sleep(*nap);
+    const auto nap = patience.pause(awaited_.load(std::memory_order_relaxed));
+    if (!nap) return;
+    sleep(*nap);
+    patience.woke();
 }
 
 void Communicator::sleep(std::chrono::nanoseconds longest) {

@@ -22,6 +22,12 @@ nanoseconds until_nap(Patience& patience, Awaited awaited) {
     return Clock::now() - start;
 }
 
+/// The nap itself.
+void nap(Patience& patience) {
+    std::this_thread::sleep_for(milliseconds(1));
+    patience.woke();
+}
+
 const Test yields("patience: ranks that share cores yield before they sleep, longer in long calls",
                   [] {
                       std::atomic<bool> long_waits = false;
@@ -65,6 +71,13 @@ const Test messages("patience: waits for messages are yielded through for longer
     std::atomic<bool> long_waits = false;
     Patience patience(true, 16 << 20, long_waits);
     check(until_nap(patience, Awaited::other) >= milliseconds(16), "it sleeps too soon");
+});
+
+const Test sooner("patience: after a long wait, the next call sleeps sooner", [] {
+    std::atomic<bool> long_waits = true;
+    // A second, otherwise.
+    Patience patience(true, 1'000'000'000, long_waits);
+    check(until_nap(patience, Awaited::other) < milliseconds(500), "it yields for long");
 });
 
 const Test naps("patience: naps grow with the wait, within limits", [] {
