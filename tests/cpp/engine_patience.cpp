@@ -51,7 +51,7 @@ const Test memory("patience: a wait that became long in a nap is remembered unti
                       {
                           Patience patience(true, 8, long_waits);
                           until_nap(patience, Awaited::signal);
-                          std::this_thread::sleep_for(milliseconds(1));
+                          nap(patience);
                       }
                       check(long_waits, "the call ended with the nap");
                       {
@@ -61,7 +61,7 @@ const Test memory("patience: a wait that became long in a nap is remembered unti
                       {
                           Patience patience(true, 8, long_waits);
                           until_nap(patience, Awaited::signal);
-                          std::this_thread::sleep_for(milliseconds(1));
+                          nap(patience);
                           patience.reset();
                       }
                       check(long_waits, "the call went on after the nap");
