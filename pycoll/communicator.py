@@ -80,6 +80,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
             agreement = agree(setup)
         self._mpi = own
         self._timeout = timeout
+        self._copies_across = node is not None and node.copies_across
         self._core = _core.Communicator(
             own.py2f(),
             timeout=timeout,
@@ -91,6 +92,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
             processes=[] if node is None else node.processes,
             nodes=topology.nodes if all_share else [],
             checks_calls=agreement.checks_calls,
+            copies_across=self._copies_across,
             shares_gpus=os.environ.get(gpu_memory.SWITCH, "1") != "0",
         )
         self._shares_memory = node is not None and topology.local_size > 1

@@ -31,6 +31,9 @@ class Costs:
         From a signal in shared memory to the end of the wait for it, where ranks have a core each.
     wake : float
         So much more for each rank of a core, where ranks share cores.
+    cma_alpha, cma_beta : float
+        So much more for each copy from or to an array of another rank that is not registered, which
+        the kernel makes (cross memory attach), and per byte of it.
     """
 
     # Measured between processes of one host (2 cores of an AMD EPYC, virtual; MPICH 5, Open MPI 5):
@@ -66,6 +69,8 @@ class Costs:
     # On 2 cores, an all-reduce of 1 KiB takes 6.0 us in one shot and 12.5 us staged (two rounds of
     # signals more) between 4 ranks, 16.9 and 35.9 us between 8.
     wake: float = 2e-6
+    cma_alpha: float = 1e-6
+    cma_beta: float = 1 / 30e9
 
     def model(self, nodes: Sequence[int] = (), cores_per_node: int = 0) -> CostModel:
         """Return the model with these costs; see `default_model`."""
@@ -78,6 +83,7 @@ class Costs:
             fetch=self.fetch,
             signal=self.signal,
             wake=self.wake,
+            cma=Link(alpha=self.cma_alpha, beta=self.cma_beta),
             nodes=list(nodes),
             cores_per_node=cores_per_node,
         )

@@ -16,6 +16,8 @@ from pycoll import _core
 
 #: Set to 0, ranks of one node talk through MPI, too.
 SWITCH = "PYCOLL_SHARED_MEMORY"
+#: Set to 0, the kernel copies nothing between the arrays of ranks that are not registered.
+CMA_SWITCH = "PYCOLL_CMA"
 #: Set to 0, NumPy goes on to make arrays in memory of the process alone.
 NUMPY_SWITCH = "PYCOLL_SHARE_NUMPY"
 
@@ -32,11 +34,14 @@ class Node:
         Their numbers in the communicator.
     processes : list of int
         Their process numbers.
+    copies_across : bool
+        Whether the kernel copies between the arrays of any two of them (cross memory attach).
     """
 
     segment: _core.Segment
     ranks: list[int]
     processes: list[int]
+    copies_across: bool
 
 
 def share_node(comm: MPI.Intracomm, local: MPI.Intracomm) -> Node | None:
@@ -73,7 +78,19 @@ def share_node(comm: MPI.Intracomm, local: MPI.Intracomm) -> Node | None:
         segment.close_name()
     if local.size > 1 and os.environ.get(NUMPY_SWITCH, "1") != "0":
         _core.share_numpy_arrays()
-    return Node(segment, local.allgather(comm.rank), local.allgather(os.getpid()))
+    return Node(
+        segment, local.allgather(comm.rank), local.allgather(os.getpid()), _copies_across(local)
+    )
+
+
+def _copies_across(local: MPI.Intracomm) -> bool:
+    """Try whether each rank reaches the memory of each other one. Collective."""
+    probes = local.allgather(_core.cma_probe())
+    wanted = os.environ.get(CMA_SWITCH, "1") != "0"
+    able = wanted and all(_core.is_across(*probe) for probe in probes)
+    # Their words must stay until all have looked.
+    agreed: bool = local.allreduce(able, op=MPI.LAND)
+    return agreed
 
 
 def empty(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -114,7 +114,7 @@ def test_plans_of_registered_arrays_name_whose_memory_is_touched(
     assert "after all have entered" in text
     assert "1 signal(s)" in text
     read = json.loads(output_of(capsys, *arguments, "--json", "--rank", "0"))
-    assert (read["reach"], read["meets_first"]) == ("arrays", True)
+    assert (read["reach"], read["meets_first"]) == ("mapped", True)
     [schedule] = read["schedules"]
     kinds = [step["kind"] for step in schedule["steps"]]
     assert kinds[0] == "reduce"

@@ -24,6 +24,31 @@ def test_switched_off(mpirun: Mpirun) -> None:
     run_all(mpirun, 2, {"PYCOLL_SHARED_MEMORY": "0"})
 
 
+def test_where_the_kernel_copies_nothing(mpirun: Mpirun) -> None:
+    """With PYCOLL_CMA=0 on one rank, plain arrays go through the stages, on all."""
+    program = textwrap.dedent(
+        """
+        import os
+        from mpi4py import MPI
+        if MPI.COMM_WORLD.rank == 1:
+            os.environ["PYCOLL_CMA"] = "0"
+        import numpy as np
+        import pycoll
+        from pycoll.shared_memory import private
+        comm = pycoll.world()
+        array = private(100_000, np.float32)
+        array.fill(comm.rank)
+        assert (comm.all_reduce(array, algorithm="direct") == 3).all()
+        chosen = comm._core.chosen("all_reduce", 100_000, "float32", algorithm="direct")
+        all_chosen = MPI.COMM_WORLD.gather(chosen[0])
+        if comm.rank == 0:
+            print(*all_chosen)
+        """
+    )
+    done = mpirun(3, "-c", program, timeout=60)
+    assert done.stdout.split() == ["staged"] * 3, done.stderr
+
+
 #: Of all tests on ranks, those that depend on nodes, not on how messages travel between them.
 BY_NODE = (
     "test_nodes or hierarchical or auto or every_collective or any_order or two_communicators "

@@ -9,11 +9,12 @@
 
 namespace pycoll {
 
-/// What the ranks must see of each other's memory.
+/// What the ranks see of each other's memory, and algorithms need at least.
 enum class Reach : std::uint8_t {
     messages,  ///< nothing
     stages,    ///< the stages
-    arrays,    ///< the arrays of the call
+    arrays,    ///< the arrays of the call, too, by copies that the kernel makes
+    mapped,    ///< these as well: all are registered. No algorithm needs that
 };
 
 /// An algorithm is a pure function from a request to one rank's schedule.

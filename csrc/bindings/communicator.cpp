@@ -114,7 +114,7 @@ void bind_communicator(py::module_& m) {
                          const std::shared_ptr<Segment>& segment, const std::vector<int>& ranks,
                          std::vector<pid_t> processes, std::vector<int> nodes,
                          const std::map<std::string, std::string>& wishes, bool checks_calls,
-                         bool shares_gpus) {
+                         bool copies_across, bool shares_gpus) {
                  // A wrong PYCOLL_ISA is refused here, not in the middle of the first fold.
                  static_cast<void>(host::instruction_set());
                  Communicator::Options options;
@@ -123,6 +123,7 @@ void bind_communicator(py::module_& m) {
                  options.model = model;
                  options.nodes = std::move(nodes);
                  options.checks_calls = checks_calls;
+                 options.copies_across = copies_across;
                  options.shares_gpus = shares_gpus;
                  for (const auto& [collective, algorithm] : wishes) {
                      const auto parsed = parse_collective(collective);
@@ -146,7 +147,8 @@ void bind_communicator(py::module_& m) {
              py::arg("segment") = std::shared_ptr<Segment>(), py::arg("ranks") = std::vector<int>(),
              py::arg("processes") = std::vector<pid_t>(), py::arg("nodes") = std::vector<int>(),
              py::arg("wishes") = std::map<std::string, std::string>(),
-             py::arg("checks_calls") = false, py::arg("shares_gpus") = true)
+             py::arg("checks_calls") = false, py::arg("copies_across") = false,
+             py::arg("shares_gpus") = true)
         .def_property_readonly("rank", &Communicator::rank)
         .def_property_readonly("size", &Communicator::size)
         .def_property_readonly("transport", &Communicator::transport_name)

@@ -31,7 +31,7 @@ constexpr std::array<const char*, buffer_count> buffer_names = {"input", "output
                                                                 "stage"};
 constexpr std::array<const char*, 8> step_kind_names = {
     "send", "recv", "recv_reduce", "copy", "reduce", "signal", "wait", "expect"};
-constexpr std::array<std::string_view, 3> reach_names = {"messages", "stages", "arrays"};
+constexpr std::array<std::string_view, 4> reach_names = {"messages", "stages", "arrays", "mapped"};
 
 template <std::size_t size>
 std::string listed(const std::array<std::string_view, size>& names) {
@@ -106,8 +106,8 @@ void bind_model(py::module_& m) {
 
     py::class_<CostModel>(m, "CostModel")
         .def(py::init([](const Link& intra_node, const Link& inter_node, double gamma, double copy,
-                         double fetch, double signal, double wake, std::vector<int> nodes,
-                         int cores_per_node) {
+                         double fetch, double signal, double wake, const Link& cma,
+                         std::vector<int> nodes, int cores_per_node) {
                  return CostModel{.intra_node = intra_node,
                                   .inter_node = inter_node,
                                   .gamma = gamma,
@@ -115,13 +115,14 @@ void bind_model(py::module_& m) {
                                   .fetch = fetch,
                                   .signal = signal,
                                   .wake = wake,
+                                  .cma = cma,
                                   .nodes = std::move(nodes),
                                   .cores_per_node = cores_per_node};
              }),
              py::kw_only(), py::arg("intra_node") = Link{}, py::arg("inter_node") = Link{},
              py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("fetch") = 0.0,
-             py::arg("signal") = 0.0, py::arg("wake") = 0.0, py::arg("nodes") = std::vector<int>(),
-             py::arg("cores_per_node") = 0)
+             py::arg("signal") = 0.0, py::arg("wake") = 0.0, py::arg("cma") = Link{},
+             py::arg("nodes") = std::vector<int>(), py::arg("cores_per_node") = 0)
         .def_readwrite("intra_node", &CostModel::intra_node)
         .def_readwrite("inter_node", &CostModel::inter_node)
         .def_readwrite("gamma", &CostModel::gamma)
@@ -129,14 +130,22 @@ void bind_model(py::module_& m) {
         .def_readwrite("fetch", &CostModel::fetch)
         .def_readwrite("signal", &CostModel::signal)
         .def_readwrite("wake", &CostModel::wake)
+        .def_readwrite("cma", &CostModel::cma)
         .def_readwrite("nodes", &CostModel::nodes)
         .def_readwrite("cores_per_node", &CostModel::cores_per_node)
+        .def(
+            "within",
+            [](const CostModel& self, std::string_view reach) {
+                return within(self, parse_reach(reach));
+            },
+            py::arg("reach"))
         .def("__repr__", [](const CostModel& self) {
             return py::str(
                        "CostModel(intra_node={!r}, inter_node={!r}, gamma={!r}, copy={!r}, "
-                       "fetch={!r}, signal={!r}, wake={!r}, nodes={}, cores_per_node={})")
+                       "fetch={!r}, signal={!r}, wake={!r}, cma={!r}, nodes={}, "
+                       "cores_per_node={})")
                 .format(self.intra_node, self.inter_node, self.gamma, self.copy, self.fetch,
-                        self.signal, self.wake, self.nodes, self.cores_per_node);
+                        self.signal, self.wake, self.cma, self.nodes, self.cores_per_node);
         });
 }
 

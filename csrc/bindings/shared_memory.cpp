@@ -2,13 +2,17 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
+#include <cstdint>
+#include <random>
 #include <system_error>
 #include <tuple>
 #include <utility>
 
 #include "bindings/module.hpp"
 #include "bindings/numpy_memory.hpp"
+#include "transport/shared/cma.hpp"
 #include "transport/shared/heap.hpp"
 
 namespace py = pybind11;
@@ -28,6 +32,26 @@ py::array allocate(std::size_t bytes) {
     static_cast<void>(memory.release());
     return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes),
                                      reinterpret_cast<std::uint8_t*>(data), owner);
+}
+
+/// A word by which others see that they reach the memory of this process, and no other's.
+std::uint64_t& probe() {
+    static std::uint64_t word = std::random_device()() * static_cast<std::uint64_t>(getpid());
+    return word;
+}
+
+/// May the kernel copy from and to the memory of the process that shows the word at that address?
+bool is_across(pid_t process, std::uintptr_t address, std::uint64_t word) {
+    auto* const there = reinterpret_cast<void*>(address);
+    std::uint64_t found = 0;
+    try {
+        cma::read(process, there, &found, sizeof(found));
+        if (found != word) return false;
+        cma::write(process, there, &found, sizeof(found));
+    } catch (const std::system_error&) {
+        return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -70,6 +94,9 @@ void bind_shared_memory(py::module_& m) {
                                    return std::tuple(name.owner, name.descriptor, name.bytes);
                                })
         .def("close_name", &Segment::close_name);
+    m.def("cma_probe",
+          [] { return std::tuple(getpid(), reinterpret_cast<std::uintptr_t>(&probe()), probe()); });
+    m.def("is_across", &is_across, py::arg("process"), py::arg("address"), py::arg("word"));
     m.def("allocate", &allocate, py::arg("bytes"));
     m.def("share_numpy_arrays", &share_numpy_arrays);
     m.def(

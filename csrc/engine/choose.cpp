@@ -9,6 +9,7 @@
 #include <string>
 
 #include "algorithms/nodes.hpp"
+#include "device/host/caches.hpp"
 #include "transport/shared/node.hpp"
 
 namespace pycoll {
@@ -101,6 +102,18 @@ std::uint64_t most_staged(const Algorithm& algorithm, const Request& request) {
     return SharedNode::stage_bytes / 2;
 }
 
+bool is_copied_by_kernel(const CostModel& model) {
+    return model.cma.alpha > 0 || model.cma.beta > 0;
+}
+
+/// The chunk in bytes where the kernel copies: each call of it takes some time, and what of all
+/// peers is folded should lie in the second-level cache together.
+std::uint64_t direct_by_kernel(const Request& request) {
+    constexpr std::uint64_t together = 512 << 10;
+    return std::clamp<std::uint64_t>(together / static_cast<std::uint64_t>(request.size), 32 << 10,
+                                     128 << 10);
+}
+
 /// The chunk of algorithms over shared memory, in elements: what all ranks work on at the same time
 /// should stay in the cache. On a GPU there is none to speak of, and every chunk is launched.
 std::uint64_t shared_chunk(const Algorithm& algorithm, const Request& request,
@@ -111,10 +124,13 @@ std::uint64_t shared_chunk(const Algorithm& algorithm, const Request& request,
     constexpr std::uint64_t direct_on_host = 32 << 10;
     // Copies 8 MiB at some 100 GB/s in 16 times the time of a launch.
     constexpr std::uint64_t direct_on_gpu = 8 << 20;
-    const std::uint64_t direct_bytes = model.launch > 0 ? direct_on_gpu : direct_on_host;
     constexpr std::uint64_t staged_bytes = 128 << 10;
+    const auto direct = [&] {
+        if (model.launch > 0) return direct_on_gpu;
+        return is_copied_by_kernel(model) ? direct_by_kernel(request) : direct_on_host;
+    };
     std::uint64_t bytes = wanted_bytes;
-    if (bytes == 0) bytes = algorithm.reach == Reach::arrays ? direct_bytes : staged_bytes;
+    if (bytes == 0) bytes = algorithm.reach == Reach::arrays ? direct() : staged_bytes;
     if (algorithm.reach == Reach::stages) bytes = std::min(bytes, most_staged(algorithm, request));
     return std::max<std::uint64_t>(bytes / element_size, 1);
 }
@@ -213,7 +229,7 @@ std::string_view rule_of_thumb(const Request& shared, std::uint64_t bytes, Reach
         if (Nodes(shared).most() > 1) return "hierarchical";
     } else if (reach != Reach::messages) {
         if (bytes < is_long_for_slots || collective == Collective::barrier) return "one_shot";
-        return reach == Reach::arrays ? "direct" : "staged";
+        return reach == Reach::mapped ? "direct" : "staged";
     }
     constexpr std::uint64_t is_long_vector = 64 << 10;
     constexpr std::uint64_t is_short_block = 1024;
@@ -314,6 +330,39 @@ bool is_long_for_slots(const Algorithm& algorithm, const Request& shared, std::s
            shared.count * element_size > longest;
 }
 
+/// Bytes of the longest array of every rank, for all ranks together.
+std::uint64_t bytes_of_all(const Request& shared, std::size_t element_size) {
+    const auto ranks = static_cast<std::uint64_t>(shared.size);
+    const bool in_blocks = shared.collective == Collective::reduce_scatter ||
+                           shared.collective == Collective::all_gather ||
+                           shared.collective == Collective::all_to_all;
+    return shared.count * element_size * ranks * (in_blocks ? ranks : 1);
+}
+
+/// Where the kernel copies between arrays, is an algorithm certainly not the best, which the model
+/// does not know?
+bool is_misjudged_beside_kernel(const Algorithm& algorithm, const Request& shared,
+                                std::size_t element_size, const CostModel& model) {
+    if (!is_copied_by_kernel(model)) return false;
+    // What leaves the caches goes past them from a stage, while the kernel fetches what it
+    // overwrites. All_gather through stages and by the kernel, ms (2 cores of an Intel Emerald
+    // Rapids): 2 ranks 2.2 and 1.6 of 16 MiB, 10.6 and 13.6 of 64; 4 ranks 3.6 and 4.5, 17.8 and
+    // 27.8; 8 ranks 0.94 and 1.07 of 2 MiB, 6.3 and 19.1 of 16. Others differ less.
+    constexpr std::uint64_t long_for_caches = 64 << 20;
+    const bool is_direct = algorithm.reach == Reach::arrays;
+    if (is_direct && bytes_of_all(shared, element_size) >= long_for_caches) return true;
+    if (!reduces(shared.collective)) return false;
+    // Not measured where readers take lines over (AMD): all that is staged is 2 to 7 times as fast
+    // so, and what is folded stays there.
+    if (host::owners_write_slowly()) return is_direct;
+    // What a peer has put into this rank's stage comes from that peer's cache. Staged in a ring and
+    // direct, us (as above): reduce 26 and 22 of 256 KiB, 267 and 207 of 2 MiB, 2840 and 1930 of
+    // 16 MiB; reduce_scatter 22 and 15, 255 and 195, 2080 and 1890.
+    return algorithm.name == staged_ring && shared.size == 2 &&
+           shared.collective != Collective::all_reduce &&
+           bytes_of_all(shared, element_size) < long_for_caches;
+}
+
 /// Does the model take it for faster than it is beside a ring in stages? It counts what is copied
 /// and folded, and between two ranks that is the same. All-reduce of 2 ranks, staged and in a ring,
 /// µs: 39 and 10 of 256 KiB, 93 and 86 of 2 MiB, 3260 and 3010 of 32 MiB (Zen 4).
@@ -381,14 +430,21 @@ void put_best_first(std::vector<Candidate>& sorted, double least_gain) {
 
 }  // namespace
 
+CostModel within(CostModel model, Reach reach) {
+    if (reach != Reach::arrays) model.cma = {};
+    return model;
+}
+
 std::vector<Candidate> candidates(const Request& request, std::size_t element_size,
-                                  const CostModel& model, Reach reach) {
+                                  const CostModel& any_model, Reach reach) {
+    const CostModel model = within(any_model, reach);
     const Request shared = shared_request(request, element_size);
     std::vector<Candidate> all;
     for (const Algorithm& algorithm : algorithms()) {
         if (!is_able(algorithm, request, element_size, reach)) continue;
         if (is_long_for_slots(algorithm, shared, element_size, model) ||
-            is_misjudged(algorithm, shared, element_size, model)) {
+            is_misjudged(algorithm, shared, element_size, model) ||
+            is_misjudged_beside_kernel(algorithm, shared, element_size, model)) {
             continue;
         }
         all.push_back(with_best_chunk(algorithm, shared, element_size, model));
@@ -400,7 +456,7 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     }
     if (shared.size <= most_ranks_priced) {
         std::ranges::stable_sort(all, {}, &Candidate::seconds);
-        put_best_first(all, least_gain(shared, element_size, model));
+        if (reach == Reach::mapped) put_best_first(all, least_gain(shared, element_size, model));
     } else {
         const auto name = rule_of_thumb(shared, shared.count * element_size, reach);
         std::ranges::stable_partition(all, [&](const Candidate& candidate) {
@@ -410,9 +466,10 @@ std::vector<Candidate> candidates(const Request& request, std::size_t element_si
     return all;
 }
 
-Choice choose(const Request& request, std::size_t element_size, const CostModel& model,
+Choice choose(const Request& request, std::size_t element_size, const CostModel& any_model,
               std::string_view name, std::uint64_t chunk_bytes, Reach reach,
               std::string_view wish) {
+    const CostModel model = within(any_model, reach);
     if (name == "auto" && !wish.empty()) {
         const Algorithm& wanted = find_within(reach, request.collective, wish);
         if (is_able(wanted, request, element_size, reach)) name = wanted.name;

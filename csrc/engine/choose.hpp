@@ -27,6 +27,10 @@ struct Candidate {
 /// The algorithms wanted in place of auto, by collective; empty for none. The same on all ranks.
 using Wishes = std::array<std::string, collective_names.size()>;
 
+/// The costs of calls in which ranks see so much of each other's memory: where the arrays of peers
+/// are mapped, the kernel copies none of them.
+[[nodiscard]] CostModel within(CostModel model, Reach reach);
+
 /// What all ranks of a call know of it, and the choice depends on: equal blocks, no rank of its
 /// own, the length in bytes rounded up to a power of two.
 [[nodiscard]] Request shared_request(const Request& request, std::size_t element_size);
@@ -41,8 +45,8 @@ using Wishes = std::array<std::string, collective_names.size()>;
                                                 const CostModel& model, Reach reach);
 
 /// The algorithm (and chunk length) to use. `name` is "auto" or an algorithm; `chunk_bytes` 0
-/// leaves the chunk open. In place of an algorithm that needs the arrays of all ranks to be
-/// registered, where they are not, is the one that moves them through the stages.
+/// leaves the chunk open. In place of an algorithm that needs the arrays of all ranks, where they
+/// cannot be reached, is the one that moves them through the stages.
 /// `wish` is the algorithm that calls use which leave it to "auto", where it can serve them; empty
 /// for none.
 /// Throws std::invalid_argument for an algorithm that does not exist, does not take `counts`, needs

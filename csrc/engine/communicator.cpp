@@ -120,7 +120,7 @@ std::pair<std::string, std::uint64_t> Communicator::chosen(const Call& call, boo
     Choice choice = plans_.choice(request, call, reach());
     // Nobody asks where the arrays are for an algorithm that does not care.
     if (!registered && choice.algorithm->reach == Reach::arrays) {
-        choice = plans_.choice(request, call, Reach::stages);
+        choice = plans_.choice(request, call, private_reach());
     }
     return {std::string(choice.algorithm->name), choice.chunk * size_of(call.dtype)};
 }
@@ -240,7 +240,13 @@ std::shared_ptr<Execution> Communicator::enter(std::shared_ptr<const PreparedCal
 
 Reach Communicator::reach() const {
     if (!options_.nodes.empty()) return Reach::stages;
-    return neighbours_ && neighbours_->are_all() ? Reach::arrays : Reach::messages;
+    return neighbours_ && neighbours_->are_all() ? Reach::mapped : Reach::messages;
+}
+
+Reach Communicator::private_reach() const {
+    const Reach best = reach();
+    if (best != Reach::mapped) return best;
+    return options_.copies_across ? Reach::arrays : Reach::stages;
 }
 
 void Communicator::get_introduced(const Call& call, Lock& lock) {
@@ -299,8 +305,10 @@ std::shared_ptr<const PreparedCall> Communicator::prepare(const Request& request
     prepared->in_place = request.in_place;
     prepared->in_place_shift = in_place_shift(request, element);
     prepared->if_registered = plans.collective(request, call, best);
-    prepared->if_private = best == Reach::arrays ? plans.collective(request, call, Reach::stages)
-                                                 : prepared->if_registered;
+    // The kernel does not reach GPUs.
+    const Reach other = call.gpu ? std::min(best, Reach::stages) : private_reach();
+    prepared->if_private =
+        other != best ? plans.collective(request, call, other) : prepared->if_registered;
     // What is best even for registered arrays is taken without asking whether they are.
     prepared->meets_in_plan =
         prepared->if_registered->is_one_sided() && !prepared->if_registered->meets_first();

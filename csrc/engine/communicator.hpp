@@ -53,6 +53,8 @@ public:
         /// Are ranks that share no memory to see, too, whether all make the same calls? Costs each
         /// rank a short message to every other one, and one from it, before every call.
         bool checks_calls = false;
+        /// May the kernel copy between the arrays of the ranks of this node?
+        bool copies_across = false;
         /// May ranks of one node see each other's GPUs, if they can?
         bool shares_gpus = true;
     };
@@ -207,8 +209,9 @@ private:
     void look_at_gpus(Entry& entry);
     void agree_on_gpus(Entry& entry);
     [[nodiscard]] const std::shared_ptr<const Plan>& plan_after_meeting(const Entry& entry) const;
-    /// What ranks see of each other, at best.
+    /// What ranks see of each other, at best; and if some array is not registered.
     [[nodiscard]] Reach reach() const;
+    [[nodiscard]] Reach private_reach() const;
     [[nodiscard]] bool next_tag_is_free() const;
     /// Of the collective call with that number.
     [[nodiscard]] int tag_of(std::uint64_t sequence) const {

@@ -105,9 +105,16 @@ void Execution::look_around() {
         memory_[Plan::base(Buffer::stage, rank)] = stages.of(local);
     }
     memory_[Plan::base(Buffer::stage)] = stages.of(node.rank());
+    any_across_ = false;
+    last_read_ = nullptr;
     if (!plan_->touches_arrays_of_peers()) return;
-    look_at_arrays(
-        [&](int local, const SharedNode::Place& place) { return node.attach(local, place); });
+    processes_.assign(memory_.size(), 0);
+    look_at_arrays([&](int local, const SharedNode::Place& place, std::uint32_t base) {
+        if (!place.is_hidden()) return node.attach(local, place);
+        processes_[base] = node.process(local);
+        any_across_ = true;
+        return reinterpret_cast<std::byte*>(place.offset);
+    });
 }
 
 void Execution::look_around_gpus() {
@@ -121,11 +128,12 @@ void Execution::look_around_gpus() {
     const int own = ranks[static_cast<std::size_t>(node.rank())];
     memory_[Plan::base(Buffer::stage)] = memory_[Plan::base(Buffer::stage, own)];
     if (!plan_->touches_arrays_of_peers()) return;
-    look_at_arrays(
-        [&](int local, const SharedNode::Place& place) { return gpus.attach(local, place); });
+    look_at_arrays([&](int local, const SharedNode::Place& place, std::uint32_t /*base*/) {
+        return gpus.attach(local, place);
+    });
 }
 
-/// Finds the arrays of peers with `attach(local, place)`.
+/// Finds the arrays of peers with `attach(local, place, base)`.
 template <typename Attach>
 void Execution::look_at_arrays(Attach&& attach) {
     const SharedNode& node = means_->neighbours->node();
@@ -133,8 +141,12 @@ void Execution::look_at_arrays(Attach&& attach) {
         if (local == node.rank()) continue;
         const int rank = means_->neighbours->ranks()[static_cast<std::size_t>(local)];
         const SharedNode::Places places = node.places(local);
-        memory_[Plan::base(Buffer::input, rank)] = attach(local, places.input);
-        memory_[Plan::base(Buffer::output, rank)] = attach(local, places.output);
+        const auto find = [&](Buffer buffer, const SharedNode::Place& place) {
+            const std::uint32_t base = Plan::base(buffer, rank);
+            memory_[base] = attach(local, place, base);
+        };
+        find(Buffer::input, places.input);
+        find(Buffer::output, places.output);
     }
 }
 
@@ -327,6 +339,9 @@ void Execution::fold_message(std::uint32_t index) {
 void Execution::run_local(const Plan::PlanStep& step) {
     switch (step.kind) {
         case StepKind::copy:
+            if (is_across(step.dst) || is_across(plan_->places()[step.srcs])) {
+                return copy_across(step);
+            }
             (step.leaves_caches ? host::copy_past_caches : host::copy)(
                 at(step.dst), at(plan_->places()[step.srcs]), bytes(step));
             if (step.reads_alone) take_lines_over(step);
@@ -340,6 +355,7 @@ void Execution::run_local(const Plan::PlanStep& step) {
 }
 
 void Execution::fold(const Plan::PlanStep& step, std::uint32_t copies) {
+    if (any_across_) return fold_across(step, copies);
     sources_.clear();
     for (std::uint32_t i = step.srcs; i < step.srcs_end; ++i) {
         sources_.push_back(at(plan_->places()[i]));
@@ -450,6 +466,7 @@ void Execution::run_sequence() {
 
 void Execution::end() {
     if (scratch_.size() > 0) give_scratch_back();
+    if (landing_.size() > 0) means_->pool->give_back(std::move(landing_));
     if (entry_ == Entry::before) {
         entered_ = true;
     } else {

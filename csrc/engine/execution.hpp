@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "core/dtype.hpp"
 #include "core/reduction.hpp"
 #include "engine/buffer_pool.hpp"
@@ -201,6 +203,17 @@ private:
     void look_around_gpus();
     template <typename Attach>
     void look_at_arrays(Attach&& attach);
+    // Of arrays of peers that this process does not see: see transport/shared/cma.hpp.
+    [[nodiscard]] bool is_across(const Plan::Place& place) const {
+        return any_across_ && processes_[place.base] != 0;
+    }
+    void copy_across(const Plan::PlanStep& step);
+    /// As fold().
+    void fold_across(const Plan::PlanStep& step, std::uint32_t copies);
+    void read_across(const Plan::Place& from, void* into, std::size_t bytes);
+    void write_across(const Plan::Place& into, const void* from, std::size_t bytes);
+    /// At least so much memory of this rank, for what the kernel has copied, or is to copy.
+    [[nodiscard]] std::byte* landing(std::size_t bytes);
     /// After a wait of a plan that is no sequence.
     void go_on_after(std::uint32_t step);
     void run_local(const Plan::PlanStep& step);
@@ -249,6 +262,13 @@ private:
     std::vector<std::uint64_t> shown_;
     /// By Plan::base().
     std::vector<std::byte*> memory_;
+    /// The processes whose addresses those are, for arrays that this one does not see; else 0.
+    std::vector<pid_t> processes_;
+    bool any_across_ = false;
+    BufferPool::Block landing_;
+    /// The last copy that has read across, and where it left that.
+    const Plan::PlanStep* last_read_ = nullptr;
+    const std::byte* read_to_ = nullptr;
     BufferPool::Block scratch_;
     /// Per step: predecessors that are not complete.
     std::vector<std::uint32_t> pending_;

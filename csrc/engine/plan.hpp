@@ -16,6 +16,8 @@ public:
         /// Which memory: see base().
         std::uint32_t base;
         std::uint64_t offset;  // bytes
+
+        bool operator==(const Place&) const = default;
     };
     struct PlanStep {
         StepKind kind;
@@ -51,6 +53,11 @@ public:
     [[nodiscard]] static std::uint32_t base(Buffer buffer, int owner = Slice::own) {
         return static_cast<std::uint32_t>(static_cast<std::size_t>(owner + 1) * buffer_count +
                                           static_cast<std::size_t>(buffer));
+    }
+
+    /// Whose memory that is, where it is not the rank's own.
+    [[nodiscard]] static int owner(std::uint32_t base) {
+        return static_cast<int>(base / buffer_count) - 1;
     }
 
     [[nodiscard]] static bool is_stage_of_peer(const Place& place) {

@@ -24,6 +24,9 @@ struct CostModel {
     /// Seconds more where ranks outnumber the cores, for each rank of a core: whoever waits for a
     /// signal sleeps, or goes on only when others have had their turn.
     double wake = 0;
+    /// More for each copy from or to an array of a peer, where the kernel makes it (CMA); zero
+    /// where those arrays are mapped. What a fold takes is copied before.
+    Link cma = {};
     /// Of a message between the GPU that it is for and the host that sends or receives it: for each
     /// end, which can move one each way while messages are on their way.
     Link staging = {};

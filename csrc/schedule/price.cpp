@@ -112,6 +112,25 @@ private:
         return count * element_size_ * model_.fetch;
     }
 
+    /// Seconds more for what the kernel copies from and to the arrays of peers. Before fetching(),
+    /// as what it copies to several places comes once.
+    [[nodiscard]] double crossing(int rank, const Step& step) const {
+        if (model_.cma.alpha <= 0 && model_.cma.beta <= 0) return 0;
+        double seconds = 0;
+        const auto add = [&](const Slice& slice) {
+            if (slice.owner == Slice::own || slice.owner == rank) return;
+            if (slice.buffer == Buffer::stage) return;
+            seconds += model_.cma.alpha + bytes(slice.count) * model_.cma.beta;
+            // To where it is folded, or from where it has been.
+            if (step.kind == StepKind::reduce) seconds += bytes(slice.count) * model_.copy;
+        };
+        if (step.srcs.size() > 1 || step.srcs[0] != last_fetched_[at(rank)]) {
+            for (const Slice& source : step.srcs) add(source);
+        }
+        add(step.dst);
+        return seconds;
+    }
+
     /// Until when a rank cannot do local work.
     [[nodiscard]] double core_taken(int rank) const {
         return std::max(busy_[at(rank)].core, busy_[at(crowding_.first_on_core(rank))].shared_core);
@@ -179,15 +198,18 @@ private:
             return;
         }
         if (step.kind == StepKind::copy) {
-            when(event) = work(
-                event.rank, ready,
-                model_.launch + bytes(step.dst.count) * model_.copy + fetching(event.rank, step));
+            const double crossed = crossing(event.rank, step);
+            when(event) = work(event.rank, ready,
+                               model_.launch + bytes(step.dst.count) * model_.copy +
+                                   fetching(event.rank, step) + crossed);
             return;
         }
         if (step.kind == StepKind::reduce) {
             const double folded = bytes(step.dst.count) * static_cast<double>(step.srcs.size() - 1);
-            when(event) = work(event.rank, ready,
-                               model_.launch + folded * model_.gamma + fetching(event.rank, step));
+            const double crossed = crossing(event.rank, step);
+            when(event) =
+                work(event.rank, ready,
+                     model_.launch + folded * model_.gamma + fetching(event.rank, step) + crossed);
             return;
         }
         const StepId receiver = messages_.partner(event);

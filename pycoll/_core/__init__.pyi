@@ -24,6 +24,7 @@ class CostModel:
     fetch: float
     signal: float
     wake: float
+    cma: Link
     nodes: list[int]
     cores_per_node: int
     def __init__(
@@ -36,9 +37,11 @@ class CostModel:
         fetch: float = 0.0,
         signal: float = 0.0,
         wake: float = 0.0,
+        cma: Link = ...,
         nodes: Sequence[int] = (),
         cores_per_node: int = 0,
     ) -> None: ...
+    def within(self, reach: str) -> CostModel: ...
 
 class Request:
     def __init__(
@@ -200,6 +203,8 @@ class Segment:
     def name(self) -> tuple[int, int, int]: ...
     def close_name(self) -> None: ...
 
+def cma_probe() -> tuple[int, int, int]: ...
+def is_across(process: int, address: int, word: int) -> bool: ...
 def allocate(bytes: int) -> npt.NDArray[np.uint8]: ...
 def share_numpy_arrays() -> bool: ...
 def is_registered(array: npt.NDArray[Any]) -> bool: ...
@@ -241,6 +246,7 @@ class Communicator:
         nodes: Sequence[int] = (),
         wishes: Mapping[str, str] = ...,
         checks_calls: bool = False,
+        copies_across: bool = False,
         shares_gpus: bool = True,
     ) -> None: ...
     @property

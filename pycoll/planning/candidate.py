@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pycoll import _core
 from pycoll.planning.plans import Plan
-from pycoll.tuning.file import Tuning
+from pycoll.tuning.file import Measured, Tuning
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,19 @@ def _measured(plan: Plan, tuning: Tuning) -> dict[str, float]:
         plan.dtype,
         plan.count,
     )
+    direct = [a.name for a in _core.algorithms() if a.reach == "arrays"]
+
+    def is_of_memory(one: Measured) -> bool:
+        # Others gain nothing from where the arrays lie.
+        return one.algorithm not in direct or (one.memory == "registered") == (
+            plan.reach == "mapped"
+        )
+
     return {
         one.algorithm: one.seconds
         for one in tuning.measured
-        if wanted
+        if is_of_memory(one)
+        and wanted
         == (
             one.ranks,
             one.nodes,

@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--memory",
         choices=tuple(REACH),
-        help="of the ranks of a node: none is shared, arrays are plain (those of other libraries), "
-        "or all are registered (NumPy's) (default: what the algorithm needs, and registered for "
-        "auto)",
+        help="of the ranks of a node: none is shared, arrays are hidden, or plain (those of other "
+        "libraries; the kernel copies between them), or registered (NumPy's) (default: what the "
+        "algorithm needs, and registered for auto)",
     )
     add(
         "--nodes",

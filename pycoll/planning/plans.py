@@ -12,7 +12,7 @@ from pycoll.planning.bandwidth import BLOCKWISE, bus_factor
 from pycoll.planning.table import table_of
 
 #: What the ranks of a node see of each other's memory, by what their arrays are.
-REACH = {"none": "messages", "plain": "stages", "registered": "arrays"}
+REACH = {"none": "messages", "hidden": "stages", "plain": "arrays", "registered": "mapped"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Plan:
     model : CostModel
         What messages and folds are taken to cost.
     reach : str
-        What the ranks of a node see of each other's memory: "messages" (nothing), "stages" or
-        "arrays" (those of the call, too, since all are registered).
+        What the ranks of a node see of each other's memory: "messages" (nothing), "stages",
+        "arrays" (those of the call, too, as the kernel copies them) or "mapped" (since all are
+        registered).
     schedules : list of Schedule
         One for each rank.
     """
@@ -65,7 +66,7 @@ class Plan:
     @cached_property
     def price(self) -> _core.Price:
         """When each step runs under the model, the whole call's seconds, and the traffic."""
-        return _core.price(self.schedules, self.element_size, self.model)
+        return _core.price(self.schedules, self.element_size, self.model.within(self.reach))
 
     @cached_property
     def description(self) -> _core.Algorithm:
@@ -150,9 +151,10 @@ def plan(
     in_place : bool
         Whether input and output share memory; all_to_all and barrier cannot.
     memory : str, optional
-        What the ranks of a node share: "none", or "plain", where only their owners see the arrays,
-        or "registered", where all do, as of NumPy and `Communicator.empty`. By default what
-        ``algorithm`` needs, and "registered" for "auto".
+        What the ranks of a node share: "none"; "hidden", where only their owners see the arrays;
+        "plain", where the kernel copies between them; or "registered", where all see them, as of
+        NumPy and `Communicator.empty`. By default "registered" where ``algorithm`` needs arrays,
+        and for "auto"; "hidden" for what goes through the stages.
     model : CostModel, optional
         By default one node with a core for each rank: `pycoll.cost.default_model`.
 
@@ -234,13 +236,14 @@ def _reach(collective: str, algorithm: str, memory: str | None, *, shares: bool)
     if memory is not None:
         return REACH[memory]
     if algorithm == "auto":
-        return "arrays" if shares else "messages"
+        return "mapped" if shares else "messages"
     wanted = (
         known.reach
         for known in _core.algorithms()
         if (known.collective, known.name) == (collective, algorithm) and known.reach != "messages"
     )
-    return next(wanted, "stages" if shares else "messages")
+    needed = next(wanted, "stages" if shares else "messages")
+    return "mapped" if needed == "arrays" else needed
 
 
 def _one_of(names: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from pycoll.topology import Topology, find_topology, split_by_node, usable_cores
 from pycoll.tuning import file, grid, wishes
 from pycoll.tuning.measure import (
     measure_barrier,
+    measure_cma,
     measure_fetch,
     measure_kernels,
     measure_link,
@@ -82,7 +83,7 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
     shares = _share_memory(comm)
     tasks = _cost_tasks(comm, topology, node_of, shares=shares)
     points = list(grid.points(topology.nodes, comm.size)) if with_grid else []
-    reach = ("stages" if topology.nodes else "arrays") if shares else "messages"
+    reach = ("stages" if topology.nodes else "mapped") if shares else "messages"
     costs: dict[str, float] = {}
     measured: list[file.Measured] = []
     verdicts: list[grid.Verdict] = []
@@ -96,7 +97,7 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
             progress.doing(f"{point.collective} {format_bytes(point.size)}")
             found = grid.measure_point(comm, point, model, reach)
             measured += found
-            verdicts += grid.judge(point, found, model, reach)
+            verdicts += grid.judge(point, found, model, grid.kinds(comm, reach))
             progress.step()
     if comm.rank == 0:
         _print_costs(costs)
@@ -148,6 +149,10 @@ def _cost_tasks(
     def signal() -> dict[str, float]:
         return {"signal": measure_signal(comm, pairs["intra"])}
 
+    def cma() -> dict[str, float]:
+        alpha, beta = measure_cma(comm, pairs["intra"])
+        return {"cma_alpha": alpha, "cma_beta": beta}
+
     def wake() -> dict[str, float]:
         # As many as have a core each, against all.
         roomy = measure_barrier(comm, tuple(neighbours[: topology.cores_per_node]))
@@ -161,6 +166,8 @@ def _cost_tasks(
     if shares and len(neighbours) > 1:
         if topology.cores_per_node > 1:
             tasks += [("signals", signal), ("bytes from core to core", fetch)]
+            if comm.node_count == 1 and comm._copies_across:
+                tasks.append(("copies by the kernel", cma))
         if len(neighbours) > topology.cores_per_node:
             tasks.append(("signals of crowded ranks", wake))
     return tasks
@@ -206,6 +213,8 @@ def _print_costs(costs: dict[str, float]) -> None:
         "fetch": "from core to core",
         "signal": "signal",
         "wake": "signal among crowded ranks",
+        "cma_alpha": "copy by the kernel, more",
+        "cma_beta": "bytes of it",
     }
     without = Costs()
     print(f"{'':<28} {'measured':>12} {'else assumed':>14}")
@@ -221,7 +230,7 @@ def _print_costs(costs: dict[str, float]) -> None:
 
 
 def _in_words(name: str, seconds: float) -> str:
-    if name in ("intra_beta", "inter_beta", "gamma", "copy", "fetch"):
+    if name in ("intra_beta", "inter_beta", "gamma", "copy", "fetch", "cma_beta"):
         return f"{1e-9 / seconds:.3g} GB/s" if seconds > 0 else "no time"
     return format_seconds(seconds)
 

@@ -38,23 +38,35 @@ def points(nodes: list[int], ranks: int) -> Iterator[Point]:
                 yield Point(collective, size, count, request)
 
 
+def kinds(comm: Communicator, reach: str) -> dict[str, str]:
+    """Return what ranks see of each other by what their arrays are; ``reach`` is that at best."""
+    if reach != "mapped":
+        return {"plain": reach}
+    return {"plain": "arrays" if comm._copies_across else "stages", "registered": reach}
+
+
+def is_direct(collective: str, name: str) -> bool:
+    """Return whether an algorithm needs the arrays of all ranks."""
+    return any(
+        (known.collective, known.name, known.reach) == (collective, name, "arrays")
+        for known in _core.algorithms()
+    )
+
+
 def measure_point(
     comm: Communicator, point: Point, model: _core.CostModel, reach: str
 ) -> list[Measured]:
     """Measure all candidates of a call. Collective.
 
-    Those that need the arrays of all ranks are measured on registered ones, the others on plain
-    ones: they gain nothing from where the arrays lie.
+    Those that need the arrays of all ranks are measured on registered ones, too; the others on
+    plain ones only: they gain nothing from where the arrays lie.
     """
     element = _core.DTYPE_SIZES[DTYPE]
-    needs = {
-        algorithm.name: algorithm.reach
-        for algorithm in _core.algorithms()
-        if algorithm.collective == point.collective
-    }
     found = [
-        (name, chunk * element, "registered" if needs[name] == "arrays" else "plain")
-        for name, chunk, _ in _core.candidates(point.request, element, model, reach)
+        (name, chunk * element, memory)
+        for memory, seen in kinds(comm, reach).items()
+        for name, chunk, _ in _core.candidates(point.request, element, model, seen)
+        if memory == "plain" or is_direct(point.collective, name)
     ]
     arrays = {
         memory: Arrays(comm, point.collective, point.count, registered=memory == "registered")
@@ -103,13 +115,16 @@ class Verdict:
 
 
 def judge(
-    point: Point, measured: list[Measured], model: _core.CostModel, reach: str
+    point: Point, measured: list[Measured], model: _core.CostModel, seen_by_memory: dict[str, str]
 ) -> list[Verdict]:
-    """Return how well auto would have chosen with a model, for each kind of arrays there is."""
+    """Return how well auto would have chosen with a model, for each of `kinds`."""
     verdicts = []
-    kinds = {"plain": "stages", "registered": "arrays"} if reach == "arrays" else {"plain": reach}
-    for memory, seen in kinds.items():
-        able = [one for one in measured if memory == "registered" or one.memory == "plain"]
+    for memory, seen in seen_by_memory.items():
+        able = [
+            one
+            for one in measured
+            if one.memory == memory or not is_direct(one.collective, one.algorithm)
+        ]
         name, _ = _core.choose(point.request, _core.DTYPE_SIZES[DTYPE], model, reach=seen)
         auto = next(one for one in able if one.algorithm == name)
         verdicts.append(Verdict(point, memory, auto, min(able, key=lambda one: one.seconds)))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from mpi4py import MPI
@@ -15,11 +16,15 @@ from pycoll.communicator import Communicator
 from pycoll.tuning.calls import Arrays, Call, least_seconds
 from pycoll.tuning.fit import line_through
 
+T = TypeVar("T")
+
 # A message of 1 MiB is long enough to show the bandwidth, and short enough for a cache, as chunks
 # are.
 MESSAGE_SIZES = (8, 1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20)
 # Longer than the cache of a core, so that operands come from where other ranks' data come from.
 KERNEL_BYTES = 1 << 20
+# Of copies of the kernel: what it has to do for each page must show beside what it does once.
+COPY_SIZES = (16 << 10, 64 << 10, 256 << 10)
 # Rounds of signals in one call.
 ROUNDS = 64
 #: Seconds for one number: enough for least times that differ by a few percent from run to run.
@@ -69,14 +74,17 @@ def measure_fetch(comm: Communicator, pair: tuple[int, int]) -> float:
     return _among(comm, pair, _fetch)
 
 
+def measure_cma(comm: Communicator, pair: tuple[int, int]) -> tuple[float, float]:
+    """Return how much longer a copy takes that the kernel makes, and per byte. Collective."""
+    return _among(comm, pair, _cma)
+
+
 def measure_barrier(comm: Communicator, members: tuple[int, ...]) -> float:
     """Return the time of a barrier between ranks of a node: a call, and a round. Collective."""
     return _among(comm, members, _barrier)
 
 
-def _among(
-    comm: Communicator, members: tuple[int, ...], measure: Callable[[Communicator], float]
-) -> float:
+def _among(comm: Communicator, members: tuple[int, ...], measure: Callable[[Communicator], T]) -> T:
     """Measure among some ranks while the others sleep."""
     with _split(comm, members) as some:
         found = None
@@ -84,8 +92,8 @@ def _among(
             with Communicator(some) as together:
                 found = measure(together)
         comm.barrier()
-    seconds: float = comm._mpi.bcast(found, root=members[0])
-    return seconds
+    result: T = comm._mpi.bcast(found, root=members[0])
+    return result
 
 
 def _round_of_signals(comm: Communicator) -> float:
@@ -116,6 +124,19 @@ def _fetch(comm: Communicator) -> float:
     short, long, short_alone, long_alone = least_seconds(calls, comm._mpi, BUDGET)
     fetched = 2 * (sizes[1] - sizes[0])
     return max((long - short) - (long_alone - short_alone), 0.0) / fetched
+
+
+def _cma(comm: Communicator) -> tuple[float, float]:
+    # Each copies one block of the other's, beside its own.
+    calls = [
+        Arrays(comm, "all_to_all", size // 4, registered=registered).call("direct")
+        for registered in (False, True)
+        for size in COPY_SIZES
+    ]
+    seconds = least_seconds(calls, comm._mpi, BUDGET)
+    pairs = zip(seconds[: len(COPY_SIZES)], seconds[len(COPY_SIZES) :], strict=True)
+    least = 1e-9  # lest anything is divided by nothing
+    return line_through(COPY_SIZES, [max(plain - mapped, least) for plain, mapped in pairs])
 
 
 def _barrier(comm: Communicator) -> float:

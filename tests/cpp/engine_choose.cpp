@@ -169,6 +169,36 @@ const Test by_name("choose: an algorithm and a chunk length may be given", [] {
     check_equal(choice.chunk, std::uint64_t{0}, "nothing to cut");
 });
 
+const Test by_the_kernel(
+    "what the kernel copies is chosen for plain arrays, where that is cheap", [] {
+        CostModel costs = model;
+        costs.signal = 1e-6;
+        costs.intra_node.alpha = 1;  // no messages
+        const Request request{.collective = Collective::all_to_all, .size = 2, .count = 1 << 20};
+        const auto chosen = [&](Reach reach) {
+            return choose(request, 1, costs, "auto", 0, reach);
+        };
+        costs.cma = {.alpha = 1e-6, .beta = 1e-11};
+        check_equal(chosen(Reach::arrays).algorithm->name, "direct");
+        check_equal(chosen(Reach::stages).algorithm->name, "staged");
+        costs.cma = {.alpha = 1e-3, .beta = 1e-11};
+        check_equal(chosen(Reach::arrays).algorithm->name, "staged");
+        check_equal(chosen(Reach::mapped).algorithm->name, "direct",
+                    "the kernel has no part in it");
+        const Request folded{.collective = Collective::all_reduce, .size = 2, .count = 1 << 20};
+        const auto chunk = [&](Reach reach) {
+            return choose(folded, 1, costs, "direct", 0, reach).chunk;
+        };
+        check(chunk(Reach::arrays) > chunk(Reach::mapped), "longer chunks, as each costs a call");
+        const Request longer{.collective = Collective::all_to_all, .size = 8, .count = 1 << 20};
+        costs.cma = {.alpha = 1e-9, .beta = 1e-13};
+        check_equal(choose(longer, 1, costs, "auto", 0, Reach::arrays).algorithm->name, "staged",
+                    "what leaves the caches goes past them from a stage");
+        costs.cma = {.alpha = 1e-3, .beta = 1e-11};
+        check_equal(within(costs, Reach::mapped).cma.alpha, 0.0);
+        check_equal(within(costs, Reach::arrays).cma.alpha, 1e-3);
+    });
+
 const Test by_reach(
     "choose: the more ranks see of each other, the more they do without messages", [] {
         CostModel shared = model;
@@ -181,10 +211,10 @@ const Test by_reach(
         const std::uint64_t long_call = 8 << 20;
         check_equal(chosen(8, Reach::messages), "recursive_doubling");
         check_equal(chosen(8, Reach::stages), "one_shot");
-        check_equal(chosen(8, Reach::arrays), "one_shot");
+        check_equal(chosen(8, Reach::mapped), "one_shot");
         check_equal(chosen(1 << 20, Reach::stages), "staged_ring");
         check_equal(chosen(long_call, Reach::stages), "staged_ring");
-        check_equal(chosen(long_call, Reach::arrays), "direct");
+        check_equal(chosen(long_call, Reach::mapped), "direct");
     });
 
 /// How much faster direct algorithms have to be, as far as is found out by signals that cost more
@@ -197,7 +227,7 @@ void check_least_gain(Collective collective, std::uint64_t count, double least) 
         shared.signal = signal;
         shared.intra_node.alpha = 1;  // no messages
         const std::vector<Candidate> all = candidates(
-            {.collective = collective, .size = 8, .count = count}, 4, shared, Reach::arrays);
+            {.collective = collective, .size = 8, .count = count}, 4, shared, Reach::mapped);
         const auto seconds = [&](std::string_view name) {
             return std::ranges::find_if(all,
                                         [&](const Candidate& candidate) {
@@ -233,7 +263,7 @@ const Test most_are_registered(
     });
 
 const Test no_long_slots("choose: what outgrows its slots in the cache goes in turns", [] {
-    for (const Reach reach : {Reach::stages, Reach::arrays}) {
+    for (const Reach reach : {Reach::stages, Reach::arrays, Reach::mapped}) {
         for (const Candidate& candidate :
              candidates({.collective = Collective::all_reduce, .size = 2, .count = 16 << 10}, 4,
                         model, reach)) {

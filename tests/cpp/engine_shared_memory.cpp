@@ -1,6 +1,8 @@
 // Ranks that share a node's memory: wherever each of them keeps its arrays, and whatever came
 // before on the same stages, a call computes what a plain loop does.
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <random>
@@ -89,23 +91,38 @@ bool has_algorithm(Collective collective, std::string_view name) {
     return false;
 }
 
+/// Of ranks on one node, between whose plain arrays the kernel copies.
+constexpr Communicator::Options with_cma{.copies_across = true};
+
+void run_mixtures(int size, const Communicator::Options& options,
+                  const std::vector<std::string>& names) {
+    const Ranks ranks(size, {}, options, {size});
+    on_ranks(size, [&](int rank) {
+        for (std::size_t c = 0; c < collective_names.size(); ++c) {
+            const auto collective = static_cast<Collective>(c);
+            for (const std::string& name : names) {
+                if (!has_algorithm(collective, name)) continue;
+                for (const Mixture& mixture : mixtures(collective, name, size)) {
+                    const SampleCall sample = mixture.of(rank);
+                    ranks[rank].run(sample.call());
+                    sample.check();
+                }
+            }
+        }
+    });
+}
+
 const Test mixed("shared memory: every mixture of registered and plain, in place and not", [] {
     for (int size = 1; size <= 8; ++size) {
         if (is_sanitized && size > 3) continue;
-        const Ranks ranks(size, {}, {}, {size});
-        on_ranks(size, [&](int rank) {
-            for (std::size_t c = 0; c < collective_names.size(); ++c) {
-                const auto collective = static_cast<Collective>(c);
-                for (const std::string name : {"auto", "one_shot", "staged", "direct"}) {
-                    if (!has_algorithm(collective, name)) continue;
-                    for (const Mixture& mixture : mixtures(collective, name, size)) {
-                        const SampleCall sample = mixture.of(rank);
-                        ranks[rank].run(sample.call());
-                        sample.check();
-                    }
-                }
-            }
-        });
+        run_mixtures(size, {}, {"auto", "one_shot", "staged", "direct"});
+    }
+});
+
+const Test mixed_across("shared memory: the same where the kernel copies what is plain", [] {
+    for (int size = 2; size <= 8; ++size) {
+        if (is_sanitized && size != 3) continue;
+        run_mixtures(size, with_cma, {"auto", "direct"});
     }
 });
 
@@ -132,7 +149,7 @@ Mixture random_mixture(std::mt19937& random, int size) {
 
 const Test in_a_row("shared memory: any call may follow any other on the same stages", [] {
     for (const int size : {2, 3, 6}) {
-        const Ranks ranks(size, {}, {}, {size});
+        const Ranks ranks(size, {}, size == 3 ? with_cma : Communicator::Options{}, {size});
         on_ranks(size, [&](int rank) {
             std::mt19937 random(1);
             for (int i = 0; i < (is_sanitized ? 60 : 600); ++i) {
@@ -146,17 +163,40 @@ const Test in_a_row("shared memory: any call may follow any other on the same st
 
 const Test disturbed("shared memory: ranks that stop anywhere at any time change no result", [] {
     constexpr int size = 4;
-    const Ranks ranks(size, {}, {}, {size});
     Pauses pauses(1);
-    on_ranks(size, [&](int rank) {
-        const Pauses::Here here(pauses);
-        std::mt19937 random(2);
-        for (int i = 0; i < (is_sanitized ? 60 : 500); ++i) {
-            const SampleCall sample = random_mixture(random, size).of(rank);
-            ranks[rank].run(sample.call());
-            sample.check();
-        }
+    for (const Communicator::Options& options : {Communicator::Options{}, with_cma}) {
+        const Ranks ranks(size, {}, options, {size});
+        on_ranks(size, [&](int rank) {
+            const Pauses::Here here(pauses);
+            std::mt19937 random(2);
+            for (int i = 0; i < (is_sanitized ? 60 : 500); ++i) {
+                const SampleCall sample = random_mixture(random, size).of(rank);
+                ranks[rank].run(sample.call());
+                sample.check();
+            }
+        });
+    }
+});
+
+const Test out_of_reach("shared memory: what the kernel cannot copy is an error of the call", [] {
+    constexpr std::size_t bytes = std::size_t{1} << 20;
+    void* const nothing = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    std::vector<std::byte> array(bytes);
+    const Ranks ranks(2, {}, with_cma, {2});
+    on_ranks(2, [&](int rank) {
+        void* const data = rank == 0 ? nothing : array.data();
+        check_throws<CollectiveError>(
+            [&] {
+                ranks[rank].run({.collective = Collective::broadcast,
+                                 .count = bytes,
+                                 .input = data,
+                                 .output = data,
+                                 .algorithm = "direct"});
+            },
+            rank == 0 ? "of rank 1: cannot write an array of process"
+                      : "of rank 0: cannot read an array of process");
     });
+    munmap(nothing, bytes);
 });
 
 const Test longer_than_stages("shared memory: arrays that fill the stages several times", [] {

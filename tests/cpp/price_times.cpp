@@ -66,6 +66,29 @@ const Test only_rounds("time under alpha alone is the number of rounds", [] {
     }
 });
 
+const Test by_the_kernel(
+    "what the kernel copies costs more, where the arrays are those of peers", [] {
+        const CostModel once{.intra_node = {}, .inter_node = {}, .cma = {.alpha = 1}};
+        const CostModel each{.intra_node = {}, .inter_node = {}, .copy = 1, .cma = {.beta = 1}};
+        const Request shared{.size = 4, .count = 40};
+        const auto takes = [&](Collective collective, std::string_view name, const CostModel& model,
+                               double expected) {
+            check_near(seconds(collective, name, shared, model), expected,
+                       std::string(pycoll::name(collective)));
+        };
+        takes(Collective::all_to_all, "direct", once, 3);
+        takes(Collective::all_to_all, "direct", each, 4 * 40 + 3 * 40);
+        // The root copies the share of each peer to the two others, from its
+        // own array; they read it once.
+        takes(Collective::broadcast, "direct", once, 3);
+        // Of each of the three, and to each.
+        takes(Collective::all_reduce, "direct", once, 6);
+        // What is folded is copied before: ten elements of each of the three.
+        takes(Collective::reduce_scatter, "direct", each, 3 * 40 * 2);
+        // Stages are mapped.
+        takes(Collective::all_to_all, "staged", once, 0);
+    });
+
 const Test depth("trees are as deep as the logarithm of the ranks", [] {
     for (int size = 2; size <= 64; ++size) {
         // On every level a node may serve two children, one after the other; two trees at a time

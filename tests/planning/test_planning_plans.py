@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pycoll import _core
 from pycoll.cost import default_model
 from pycoll.layout import parse_layout
-from pycoll.planning import CostModel, Link, candidates, plan
+from pycoll.planning import CostModel, Link, Plan, candidates, plan
+from pycoll.planning.plans import REACH
 from pycoll.tuning.file import Measured, Tuning
 
 ALGORITHMS = [(algorithm.collective, algorithm.name) for algorithm in _core.algorithms()]
@@ -120,7 +121,7 @@ def test_bandwidths_are_those_of_nccl_tests() -> None:
 
 @pytest.mark.parametrize("collective", _core.COLLECTIVES)
 @pytest.mark.parametrize("count", [0, 100, 1 << 18])
-@pytest.mark.parametrize("memory", ["none", "plain", "registered"])
+@pytest.mark.parametrize("memory", REACH)
 def test_auto_takes_the_candidate_with_the_least_time(
     collective: str, count: int, memory: str
 ) -> None:
@@ -128,15 +129,16 @@ def test_auto_takes_the_candidate_with_the_least_time(
     found = candidates(made)
     assert made.algorithm == found[0].algorithm
     assert [candidate.chosen for candidate in found] == [True] + [False] * (len(found) - 1)
-    within = ["messages", "stages", "arrays"][: 1 + ["none", "plain", "registered"].index(memory)]
+    within = list(REACH.values())[: 1 + list(REACH).index(memory)]
     able = {
         entry.name
         for entry in ENTRIES.values()
         if entry.collective == collective and entry.reach in within and not entry.spans_nodes
     }
-    # What is too long for one slot of the stage cannot go in one shot.
+    # What is too long for one slot of the stage cannot go in one shot, and the kernel copies
+    # nothing that leaves the caches.
     assert able - {candidate.algorithm for candidate in found} <= (
-        {"one_shot"} if count == 1 << 18 else set()
+        {"one_shot", *(["direct"] if memory == "plain" else [])} if count == 1 << 18 else set()
     )
     assert {candidate.algorithm for candidate in found} <= able
     times = [candidate.seconds for candidate in found]
@@ -156,20 +158,35 @@ def test_memory_decides_what_auto_takes() -> None:
         return plan("all_reduce", ranks=8, count=count, memory=memory, model=model).algorithm
 
     for memory, long_one in [
-        (None, "direct"), ("plain", "staged_ring"), ("registered", "direct"),
+        (None, "direct"), ("hidden", "staged_ring"), ("plain", "staged_ring"),
+        ("registered", "direct"),
     ]:  # fmt: skip
         assert chosen(2, memory) == "one_shot"
         assert chosen(1 << 20, memory) == long_one
     assert chosen(2, "none") == "recursive_doubling"
 
 
+def test_what_the_kernel_copies_takes_longer() -> None:
+    """Between plain arrays direct serves, too; short calls and folds on many ranks it does not."""
+
+    def direct(memory: str) -> Plan:
+        return plan("broadcast", ranks=2, count=1 << 18, algorithm="direct", memory=memory)
+
+    plain, registered = direct("plain"), direct("registered")
+    assert plain.algorithm == registered.algorithm == "direct"
+    assert plain.price.seconds > registered.price.seconds
+    assert plan("broadcast", ranks=2, count=1 << 18, memory="plain").algorithm == "direct"
+    assert plan("broadcast", ranks=2, count=4, memory="plain").algorithm == "one_shot"
+    assert plain.model.cma.alpha > 0, "what a machine costs stays as it was"
+
+
 def test_an_algorithm_brings_the_memory_that_it_needs() -> None:
-    wanted = {"ring": "stages", "one_shot": "stages", "direct": "arrays"}
+    wanted = {"ring": "stages", "one_shot": "stages", "direct": "mapped"}
     for algorithm, reach in wanted.items():
         made = plan("all_reduce", ranks=4, count=64, algorithm=algorithm)
         assert (made.algorithm, made.reach) == (algorithm, reach)
-    # As in a call in which a rank's array is not registered.
-    assert plan("all_reduce", ranks=4, algorithm="direct", memory="plain").algorithm == "staged"
+    # As in a call in which a rank's array is not registered, where the kernel copies nothing.
+    assert plan("all_reduce", ranks=4, algorithm="direct", memory="hidden").algorithm == "staged"
     with pytest.raises(ValueError, match="needs ranks that share memory"):
         plan("all_reduce", ranks=4, algorithm="staged", memory="none")
 
@@ -229,6 +246,15 @@ def test_waiting_among_crowded_ranks_costs_more() -> None:
     assert [seconds(cores) for cores in (0, 8, 4, 2)] == [1, 1, 22, 44]
 
 
+def test_times_of_direct_calls_are_those_on_such_arrays() -> None:
+    one = Measured(2, [], 0, "all_reduce", "float32", 1 << 18, "plain", "direct", 0, 3e-6)
+    tuning = Tuning(measured=[one, replace(one, memory="registered", seconds=2e-6)])
+    for memory, seconds in (("plain", 3e-6), ("registered", 2e-6)):
+        made = plan("all_reduce", ranks=2, count=1 << 18, memory=memory)
+        found = {candidate.algorithm: candidate.measured for candidate in candidates(made, tuning)}
+        assert found["direct"] == seconds
+
+
 def test_measured_times_stand_beside_the_predicted() -> None:
     made = plan("all_reduce", ranks=2, count=16, model=default_model(cores_per_node=2))
     one = Measured(2, [], 2, "all_reduce", "float32", 16, "plain", "one_shot", 0, 3e-6)
@@ -282,7 +308,10 @@ def test_tables_list_the_steps_of_one_rank_or_all() -> None:
         ({"root": 4}, "'root' is 4; it must be from 0 to 3"),
         ({"root": -1}, "'root' is -1"),
         ({"chunk_bytes": 0}, "'chunk_bytes' is 0"),
-        ({"memory": "shared"}, "'memory' is 'shared'; it must be none, plain or registered"),
+        (
+            {"memory": "shared"},
+            "'memory' is 'shared'; it must be none, hidden, plain or registered",
+        ),
         ({"algorithm": "star"}, "all_reduce has no algorithm 'star'; there are: "),
         ({"collective": "all_to_all", "in_place": True}, "all_to_all cannot run in place"),
     ],

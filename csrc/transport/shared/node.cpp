@@ -76,7 +76,7 @@ void SharedNode::show(const Place& input, const Place& output) {
 SharedNode::Place SharedNode::of(const void* data, std::size_t bytes) {
     if (data == nullptr) return {};
     const auto found = SharedHeap::instance().find(data, bytes);
-    return found ? at(*found) : hidden();
+    return found ? at(*found) : hidden(data);
 }
 
 SharedNode::Post SharedNode::posted(int rank, std::uint64_t call) const {

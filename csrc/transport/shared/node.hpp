@@ -138,6 +138,7 @@ public:
         /// it lies in: its descriptor, from 2.
         std::uint64_t key = 1;
         std::uint64_t segment_bytes = 0;
+        /// In the segment. Of an array that peers cannot see, its address.
         std::uint64_t offset = 0;
         /// Of the array in memory of a GPU, about which the segment only tells more.
         std::uint64_t gpu_offset = 0;
@@ -147,7 +148,9 @@ public:
     };
     static constexpr std::size_t place_words = 4;
     static constexpr std::uint64_t first_key = 2;
-    [[nodiscard]] static Place hidden() { return {.key = 0}; }
+    [[nodiscard]] static Place hidden(const void* data = nullptr) {
+        return {.key = 0, .offset = reinterpret_cast<std::uintptr_t>(data)};
+    }
     [[nodiscard]] static Place at(const Location& location, std::uint64_t gpu_offset = 0) {
         return {static_cast<std::uint64_t>(location.segment.descriptor) + first_key,
                 location.segment.bytes, location.offset, gpu_offset};
