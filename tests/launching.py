@@ -28,6 +28,10 @@ ENVIRONMENT = {
     "PYCOLL_TIMEOUT": "60",
 }
 
+#: On how many ranks tests run. PYCOLL_TEST_RANKS=2,3,8 limits these, as for a second MPI: all but
+#: transport/mpi.cpp is the same.
+RANKS = [int(ranks) for ranks in os.environ.get("PYCOLL_TEST_RANKS", "1,2,3,4,5,7,8").split(",")]
+
 Mpirun = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import fake_gpu
 import pytest
-from launching import Mpirun
+from launching import RANKS, Mpirun
 
 TESTS = Path(__file__).parent
 MESSAGES = {"PYCOLL_CUDA_IPC": "0"}
@@ -56,7 +56,7 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("ranks", PARTS["pinned"])
+@pytest.mark.parametrize("ranks", [ranks for ranks in PARTS["pinned"] if ranks in RANKS])
 @pytest.mark.parametrize(("way", "fake"), [("pinned", PINNED), ("aware", AWARE)])
 def test_by_messages(mpirun: Mpirun, way: str, fake: dict[str, object], ranks: int) -> None:
     run(mpirun, ranks, PARTS[way][ranks], env=MESSAGES, seed=ranks, **fake)

@@ -1,16 +1,11 @@
-"""Runs the tests below the folders `ranks` on several numbers of ranks.
-
-PYCOLL_TEST_RANKS=1,2,3,4,8 limits these, as for a second MPI: all but transport/mpi.cpp is the
-same, and some tests are for 2 or for 4 ranks only.
-"""
+"""Runs the tests below the folders `ranks` on several numbers of ranks."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from launching import Mpirun
+from launching import RANKS, Mpirun
 
 TESTS = Path(__file__).parent
 # Those that need a GPU are started by gpu/test_on_gpus.py.
@@ -19,7 +14,6 @@ FOLDERS = sorted(
     for folder in TESTS.rglob("ranks")
     if folder.is_dir() and folder.parent.name != "gpu"
 )
-RANKS = [int(ranks) for ranks in os.environ.get("PYCOLL_TEST_RANKS", "1,2,3,4,5,7,8").split(",")]
 
 
 @pytest.mark.parametrize("ranks", RANKS)

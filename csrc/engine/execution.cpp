@@ -1,6 +1,7 @@
 #include "engine/execution.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <ranges>
 #include <utility>
 
@@ -113,7 +114,7 @@ void Execution::look_around() {
         if (!place.is_hidden()) return node.attach(local, place);
         processes_[base] = node.process(local);
         any_across_ = true;
-        return reinterpret_cast<std::byte*>(place.offset);
+        return std::bit_cast<std::byte*>(place.offset);
     });
 }
 
