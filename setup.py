@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 from building.cuda import CudaBuildError, prepare_image  # noqa: E402
 from building.objects import alone, digest_of, kept_objects  # noqa: E402
+from building.units import joined  # noqa: E402
 
 NO_COMPILER = """
 pycoll needs an MPI with its C++ compiler wrapper (mpicxx), and none was found beside
@@ -105,7 +106,7 @@ class BuildBesideSource(build_ext):
 
         def compile_into(folder: Path) -> None:
             self.compiler.compile(
-                common,
+                joined(common, folder),
                 output_dir=str(folder),
                 include_dirs=ext.include_dirs,
                 debug=self.debug,

@@ -15,6 +15,7 @@ import pytest
 from building import cuda
 from building.cuda_report import kernels_in, table_of
 from building.objects import alone, digest_of, kept_objects
+from building.units import MOST, ROOT, joined
 
 #: Stands for nvcc: notes its arguments, and writes an image of 10 bytes.
 NVCC = """#!/bin/sh
@@ -297,3 +298,14 @@ with alone(output):
     time.sleep(0.1)
     print("there" if Path(made).exists() else "gone")
 """
+
+
+def test_files_of_a_folder_are_compiled_together(tmp_path: Path) -> None:
+    """Each of them once, in folders that allow it."""
+    own = [f"csrc/engine/{number}.cpp" for number in range(MOST + 1)]
+    apart = ["csrc/algorithms/ring.cpp", "csrc/engines.cpp"]
+    units = joined([*apart, *own], tmp_path)
+    assert units[2:] == apart
+    texts = [(ROOT / unit).read_text().splitlines() for unit in units[:2]]
+    assert [len(text) for text in texts] == [MOST, 1]
+    assert texts[0] + texts[1] == [f'#include "{ROOT / path}"' for path in own]

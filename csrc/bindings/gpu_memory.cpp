@@ -34,7 +34,7 @@ struct GpuMemory {
     }
 };
 
-GpuMemory allocate(int gpu, std::size_t bytes) {
+GpuMemory allocate_on_gpu(int gpu, std::size_t bytes) {
     if (bytes == 0) return {gpu, bytes, nullptr};
     return {gpu, bytes, GpuHeap::of(gpu).allocate(bytes)};
 }
@@ -153,7 +153,7 @@ void bind_gpu_memory(py::module_& m) {
         .def("fill_with_zeros", &fill_with_zeros, Unlocked())
         .def("dlpack", &dlpack_capsule, py::arg("offset"), py::arg("shape"), py::arg("dtype"),
              py::arg("versioned"));
-    m.def("allocate_on_gpu", &allocate, py::arg("gpu"), py::arg("bytes"), Unlocked());
+    m.def("allocate_on_gpu", &allocate_on_gpu, py::arg("gpu"), py::arg("bytes"), Unlocked());
     m.def("current_gpu", &cuda::current_gpu);
     m.def(
         "gpu_of", [](std::uintptr_t address) { return cuda::gpu_of(cuda::pointer_to(address)); },

@@ -21,7 +21,7 @@ namespace pycoll {
 namespace {
 
 /// Bytes of registered memory as a NumPy array, which owns them.
-py::array allocate(std::size_t bytes) {
+py::array registered(std::size_t bytes) {
     auto memory =
         std::make_unique<std::shared_ptr<std::byte>>(SharedHeap::instance().allocate(bytes));
     std::byte* const data = memory->get();
@@ -97,7 +97,7 @@ void bind_shared_memory(py::module_& m) {
     m.def("cma_probe",
           [] { return std::tuple(getpid(), reinterpret_cast<std::uintptr_t>(&probe()), probe()); });
     m.def("is_across", &is_across, py::arg("process"), py::arg("address"), py::arg("word"));
-    m.def("allocate", &allocate, py::arg("bytes"));
+    m.def("allocate", &registered, py::arg("bytes"));
     m.def("share_numpy_arrays", &share_numpy_arrays);
     m.def(
         "is_registered",
