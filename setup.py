@@ -95,6 +95,7 @@ class BuildBesideSource(build_ext):
         # Headers, too.
         read = [ROOT / source for source in common]
         read += [path for path in (ROOT / "csrc").rglob("*") if path.suffix != ".cpp"]
+        read.append(ROOT / "building" / "units.py")
         settings = [
             sysconfig.get_config_var("SOABI"),
             f"numpy {numpy.__version__}, pybind11 {pybind11.__version__}",

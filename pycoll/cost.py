@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pycoll import _core
 from pycoll._core import CostModel, Link
 
 
@@ -69,6 +70,9 @@ class Costs:
     # On 2 cores, an all-reduce of 1 KiB takes 6.0 us in one shot and 12.5 us staged (two rounds of
     # signals more) between 4 ranks, 16.9 and 35.9 us between 8.
     wake: float = 2e-6
+    # Between 2 cores of that Xeon `tune` measures 0.4 us and 30 GB/s. Among ranks that share cores
+    # it is more: an all-reduce of 256 KiB on 8 ranks takes 1.5 times as long by the kernel as
+    # through the stages, and with 0.4 us one of 64 KiB would go that way.
     cma_alpha: float = 1e-6
     cma_beta: float = 1 / 30e9
 
@@ -84,6 +88,7 @@ class Costs:
             signal=self.signal,
             wake=self.wake,
             cma=Link(alpha=self.cma_alpha, beta=self.cma_beta),
+            takes_lines_over=_core.takes_lines_over(),
             nodes=list(nodes),
             cores_per_node=cores_per_node,
         )

@@ -24,6 +24,44 @@ def test_switched_off(mpirun: Mpirun) -> None:
     run_all(mpirun, 2, {"PYCOLL_SHARED_MEMORY": "0"})
 
 
+def test_what_the_kernel_copies(mpirun: Mpirun) -> None:
+    """Between any ranks, if they find each other's memory, and take it for no other."""
+    program = textwrap.dedent(
+        """
+        import numpy as np
+        from mpi4py import MPI
+        import pycoll
+        from pycoll import _core
+        from pycoll.shared_memory import private
+        comm = pycoll.world()
+        probes = MPI.COMM_WORLD.allgather(_core.cma_probe())
+        able = all(_core.is_across(*probe) for probe in probes)
+        able = MPI.COMM_WORLD.allreduce(able, op=MPI.LAND)
+        for process, address, word in probes:
+            assert not _core.is_across(process, address, word ^ 1)
+        chosen, _ = comm._core.chosen("all_reduce", 99_999, "float32", algorithm="direct")
+        assert chosen == ("direct" if able else "staged")
+        arrays = [private(99_999, np.float32) for _ in range(2)]
+        for own in arrays:
+            own[:] = np.arange(own.size) + comm.rank
+        assert not any(_core.is_registered(own) for own in arrays)
+        whole, out = arrays
+        expected = np.arange(whole.size, dtype=np.float32)
+        assert (comm.all_reduce(whole, out, algorithm="direct") == 3 * expected + 3).all()
+        comm.all_to_all(whole, out, algorithm="direct")
+        blocks = expected.reshape(3, -1)[comm.rank]
+        assert (out.reshape(3, -1) == blocks + np.arange(3)[:, None]).all()
+        assert (comm.broadcast(whole, root=1, algorithm="direct") == expected + 1).all()
+        if comm.rank == 0:
+            print("copied" if able else "forbidden")
+        """
+    )
+    done = mpirun(3, "-c", program, timeout=60)
+    if done.stdout.strip() == "forbidden":
+        pytest.skip("the kernel may not copy between ranks here")
+    assert done.stdout.strip() == "copied", done.stderr
+
+
 def test_where_the_kernel_copies_nothing(mpirun: Mpirun) -> None:
     """With PYCOLL_CMA=0 on one rank, plain arrays go through the stages, on all."""
     program = textwrap.dedent(

@@ -107,7 +107,7 @@ void bind_model(py::module_& m) {
     py::class_<CostModel>(m, "CostModel")
         .def(py::init([](const Link& intra_node, const Link& inter_node, double gamma, double copy,
                          double fetch, double signal, double wake, const Link& cma,
-                         std::vector<int> nodes, int cores_per_node) {
+                         bool takes_lines_over, std::vector<int> nodes, int cores_per_node) {
                  return CostModel{.intra_node = intra_node,
                                   .inter_node = inter_node,
                                   .gamma = gamma,
@@ -116,13 +116,15 @@ void bind_model(py::module_& m) {
                                   .signal = signal,
                                   .wake = wake,
                                   .cma = cma,
+                                  .takes_lines_over = takes_lines_over,
                                   .nodes = std::move(nodes),
                                   .cores_per_node = cores_per_node};
              }),
              py::kw_only(), py::arg("intra_node") = Link{}, py::arg("inter_node") = Link{},
              py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("fetch") = 0.0,
              py::arg("signal") = 0.0, py::arg("wake") = 0.0, py::arg("cma") = Link{},
-             py::arg("nodes") = std::vector<int>(), py::arg("cores_per_node") = 0)
+             py::arg("takes_lines_over") = false, py::arg("nodes") = std::vector<int>(),
+             py::arg("cores_per_node") = 0)
         .def_readwrite("intra_node", &CostModel::intra_node)
         .def_readwrite("inter_node", &CostModel::inter_node)
         .def_readwrite("gamma", &CostModel::gamma)
@@ -131,6 +133,7 @@ void bind_model(py::module_& m) {
         .def_readwrite("signal", &CostModel::signal)
         .def_readwrite("wake", &CostModel::wake)
         .def_readwrite("cma", &CostModel::cma)
+        .def_readwrite("takes_lines_over", &CostModel::takes_lines_over)
         .def_readwrite("nodes", &CostModel::nodes)
         .def_readwrite("cores_per_node", &CostModel::cores_per_node)
         .def(
@@ -142,10 +145,11 @@ void bind_model(py::module_& m) {
         .def("__repr__", [](const CostModel& self) {
             return py::str(
                        "CostModel(intra_node={!r}, inter_node={!r}, gamma={!r}, copy={!r}, "
-                       "fetch={!r}, signal={!r}, wake={!r}, cma={!r}, nodes={}, "
-                       "cores_per_node={})")
+                       "fetch={!r}, signal={!r}, wake={!r}, cma={!r}, takes_lines_over={!r}, "
+                       "nodes={}, cores_per_node={})")
                 .format(self.intra_node, self.inter_node, self.gamma, self.copy, self.fetch,
-                        self.signal, self.wake, self.cma, self.nodes, self.cores_per_node);
+                        self.signal, self.wake, self.cma, self.takes_lines_over, self.nodes,
+                        self.cores_per_node);
         });
 }
 

@@ -12,6 +12,7 @@
 
 #include "bindings/module.hpp"
 #include "bindings/numpy_memory.hpp"
+#include "device/host/caches.hpp"
 #include "transport/shared/cma.hpp"
 #include "transport/shared/heap.hpp"
 
@@ -96,6 +97,7 @@ void bind_shared_memory(py::module_& m) {
         .def("close_name", &Segment::close_name);
     m.def("cma_probe",
           [] { return std::tuple(getpid(), reinterpret_cast<std::uintptr_t>(&probe()), probe()); });
+    m.def("takes_lines_over", &host::owners_write_slowly);
     m.def("is_across", &is_across, py::arg("process"), py::arg("address"), py::arg("word"));
     m.def("allocate", &registered, py::arg("bytes"));
     m.def("share_numpy_arrays", &share_numpy_arrays);

@@ -9,7 +9,6 @@
 #include <string>
 
 #include "algorithms/nodes.hpp"
-#include "device/host/caches.hpp"
 #include "transport/shared/node.hpp"
 
 namespace pycoll {
@@ -102,12 +101,9 @@ std::uint64_t most_staged(const Algorithm& algorithm, const Request& request) {
     return SharedNode::stage_bytes / 2;
 }
 
-bool is_copied_by_kernel(const CostModel& model) {
-    return model.cma.alpha > 0 || model.cma.beta > 0;
-}
-
 /// The chunk in bytes where the kernel copies: each call of it takes some time, and what of all
-/// peers is folded should lie in the second-level cache together.
+/// peers is folded should lie in the second-level cache together. All-reduce of 8 MiB on 2 ranks in
+/// chunks of 32, 128 and 1024 KiB, us: 1200, 1020 and 1350 (2 MiB of cache).
 std::uint64_t direct_by_kernel(const Request& request) {
     constexpr std::uint64_t together = 512 << 10;
     return std::clamp<std::uint64_t>(together / static_cast<std::uint64_t>(request.size), 32 << 10,
@@ -127,7 +123,7 @@ std::uint64_t shared_chunk(const Algorithm& algorithm, const Request& request,
     constexpr std::uint64_t staged_bytes = 128 << 10;
     const auto direct = [&] {
         if (model.launch > 0) return direct_on_gpu;
-        return is_copied_by_kernel(model) ? direct_by_kernel(request) : direct_on_host;
+        return model.has_cma() ? direct_by_kernel(request) : direct_on_host;
     };
     std::uint64_t bytes = wanted_bytes;
     if (bytes == 0) bytes = algorithm.reach == Reach::arrays ? direct() : staged_bytes;
@@ -343,7 +339,7 @@ std::uint64_t bytes_of_all(const Request& shared, std::size_t element_size) {
 /// does not know?
 bool is_misjudged_beside_kernel(const Algorithm& algorithm, const Request& shared,
                                 std::size_t element_size, const CostModel& model) {
-    if (!is_copied_by_kernel(model)) return false;
+    if (!model.has_cma()) return false;
     // What leaves the caches goes past them from a stage, while the kernel fetches what it
     // overwrites. All_gather through stages and by the kernel, ms (2 cores of an Intel Emerald
     // Rapids): 2 ranks 2.2 and 1.6 of 16 MiB, 10.6 and 13.6 of 64; 4 ranks 3.6 and 4.5, 17.8 and
@@ -354,7 +350,7 @@ bool is_misjudged_beside_kernel(const Algorithm& algorithm, const Request& share
     if (!reduces(shared.collective)) return false;
     // Not measured where readers take lines over (AMD): all that is staged is 2 to 7 times as fast
     // so, and what is folded stays there.
-    if (host::owners_write_slowly()) return is_direct;
+    if (model.takes_lines_over) return is_direct;
     // What a peer has put into this rank's stage comes from that peer's cache. Staged in a ring and
     // direct, us (as above): reduce 26 and 22 of 256 KiB, 267 and 207 of 2 MiB, 2840 and 1930 of
     // 16 MiB; reduce_scatter 22 and 15, 255 and 195, 2080 and 1890.

@@ -40,6 +40,8 @@ void Execution::begin(const std::shared_ptr<const Plan>& plan, const Means& mean
     means_ = &means;
     entry_ = entry;
     entered_ = false;
+    any_across_ = false;
+    last_read_ = nullptr;
     // What comes before the call's own plan lies in memory of the host.
     on_gpu_ = gpu_ != nullptr && entry != Entry::before;
     // For waits_for(), should anything below fail.
@@ -106,8 +108,6 @@ void Execution::look_around() {
         memory_[Plan::base(Buffer::stage, rank)] = stages.of(local);
     }
     memory_[Plan::base(Buffer::stage)] = stages.of(node.rank());
-    any_across_ = false;
-    last_read_ = nullptr;
     if (!plan_->touches_arrays_of_peers()) return;
     processes_.assign(memory_.size(), 0);
     look_at_arrays([&](int local, const SharedNode::Place& place, std::uint32_t base) {

@@ -1,5 +1,7 @@
 // What a rank does with arrays of peers that it does not see: the kernel copies from and to them.
 
+#include <algorithm>
+#include <cerrno>
 #include <span>
 #include <string>
 #include <system_error>
@@ -12,25 +14,31 @@
 namespace pycoll {
 namespace {
 
-/// Throws CollectiveError, naming the rank, when `copy` throws std::system_error.
+/// Throws CollectiveError, naming whose array it is, when `copy` throws std::system_error.
 template <typename Copy>
-void naming(int rank, Copy&& copy) {
+void naming(int rank, const void* own, std::size_t bytes, Copy&& copy) {
     try {
         copy();
     } catch (const std::system_error& error) {
-        throw CollectiveError("of rank " + std::to_string(rank) + ": " + error.what());
+        const bool is_missing = error.code().value() == EFAULT;
+        const bool is_own = is_missing && !cma::is_reached(own, bytes);
+        throw CollectiveError("the kernel cannot copy from or to the array of " +
+                              (is_own ? "this rank" : "rank " + std::to_string(rank)) + " (" +
+                              error.code().message() + "); " +
+                              (is_missing ? "if it is memory of a device, set PYCOLL_CMA=0"
+                                          : "has that rank ended?"));
     }
 }
 
 }  // namespace
 
 void Execution::read_across(const Plan::Place& from, void* into, std::size_t bytes) {
-    naming(Plan::owner(from.base),
+    naming(Plan::owner(from.base), into, bytes,
            [&] { cma::read(processes_[from.base], at(from), into, bytes); });
 }
 
 void Execution::write_across(const Plan::Place& into, const void* from, std::size_t bytes) {
-    naming(Plan::owner(into.base),
+    naming(Plan::owner(into.base), from, bytes,
            [&] { cma::write(processes_[into.base], at(into), from, bytes); });
 }
 
@@ -62,15 +70,19 @@ void Execution::copy_across(const Plan::PlanStep& step) {
 
 void Execution::fold_across(const Plan::PlanStep& step, std::uint32_t copies) {
     const std::size_t length = bytes(step);
-    std::byte* free = landing((step.srcs_end - step.srcs + 1) * length);
+    const std::span sources =
+        std::span(plan_->places()).subspan(step.srcs, step.srcs_end - step.srcs);
+    const auto arriving = static_cast<std::size_t>(
+        std::ranges::count_if(sources, [&](const auto& from) { return is_across(from); }));
+    // And the result, if no array of this process gets it.
+    std::byte* free = landing((arriving + 1) * length);
     const auto taken = [&] {
         std::byte* const place = free;
         free += length;
         return place;
     };
     sources_.clear();
-    for (std::uint32_t i = step.srcs; i < step.srcs_end; ++i) {
-        const Plan::Place& from = plan_->places()[i];
+    for (const Plan::Place& from : sources) {
         if (!is_across(from)) {
             sources_.push_back(at(from));
             continue;

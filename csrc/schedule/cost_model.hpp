@@ -27,6 +27,9 @@ struct CostModel {
     /// More for each copy from or to an array of a peer, where the kernel makes it (CMA); zero
     /// where those arrays are mapped. What a fold takes is copied before.
     Link cma = {};
+    /// Do readers take over the lines of stages that they have read (host::take_lines_over)? Then
+    /// all that is staged is faster than these costs say.
+    bool takes_lines_over = false;
     /// Of a message between the GPU that it is for and the host that sends or receives it: for each
     /// end, which can move one each way while messages are on their way.
     Link staging = {};
@@ -36,6 +39,9 @@ struct CostModel {
     std::vector<int> nodes = {};
     /// Cores per node; ranks that outnumber them take turns. 0: one core each.
     int cores_per_node = 0;
+
+    /// Does the kernel copy from and to the arrays of peers?
+    [[nodiscard]] bool has_cma() const { return cma.alpha > 0 || cma.beta > 0; }
 };
 
 }  // namespace pycoll

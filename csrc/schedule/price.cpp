@@ -115,7 +115,7 @@ private:
     /// Seconds more for what the kernel copies from and to the arrays of peers. Before fetching(),
     /// as what it copies to several places comes once.
     [[nodiscard]] double crossing(int rank, const Step& step) const {
-        if (model_.cma.alpha <= 0 && model_.cma.beta <= 0) return 0;
+        if (!model_.has_cma()) return 0;
         double seconds = 0;
         const auto add = [&](const Slice& slice) {
             if (slice.owner == Slice::own || slice.owner == rank) return;

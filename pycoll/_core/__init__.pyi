@@ -25,6 +25,7 @@ class CostModel:
     signal: float
     wake: float
     cma: Link
+    takes_lines_over: bool
     nodes: list[int]
     cores_per_node: int
     def __init__(
@@ -38,6 +39,7 @@ class CostModel:
         signal: float = 0.0,
         wake: float = 0.0,
         cma: Link = ...,
+        takes_lines_over: bool = False,
         nodes: Sequence[int] = (),
         cores_per_node: int = 0,
     ) -> None: ...
@@ -203,6 +205,7 @@ class Segment:
     def name(self) -> tuple[int, int, int]: ...
     def close_name(self) -> None: ...
 
+def takes_lines_over() -> bool: ...
 def cma_probe() -> tuple[int, int, int]: ...
 def is_across(process: int, address: int, word: int) -> bool: ...
 def allocate(bytes: int) -> npt.NDArray[np.uint8]: ...

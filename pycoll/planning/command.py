@@ -189,7 +189,7 @@ def _summary(shown: Plan, options: argparse.Namespace) -> list[tuple[str, str]]:
         ("verified", PROVEN if shown.failure is None else f"WRONG: {shown.failure}"),
         ("predicted", time),
         ("traffic", traffic_in_words(shown)),
-        ("model", "; ".join(model_in_words(shown.model, shown.ranks))),
+        ("model", "; ".join(model_in_words(shown.model.within(shown.reach), shown.ranks))),
     ]
 
 

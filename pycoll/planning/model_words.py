@@ -21,6 +21,11 @@ def model_in_words(model: CostModel, ranks: int) -> list[str]:
     parts.append(f"gamma {_rate(model.gamma)} folded and {_rate(model.copy)} copied")
     if model.fetch:
         parts.append(f"{_rate(model.fetch)} from core to core on top")
+    if model.cma.alpha or model.cma.beta:
+        parts.append(
+            f"{format_seconds(model.cma.alpha)} more per copy of the kernel, and "
+            f"{_rate(model.cma.beta)} on top"
+        )
     if model.signal:
         parts.append(f"{format_seconds(model.signal)} per signal")
     if 0 < model.cores_per_node < crowd:

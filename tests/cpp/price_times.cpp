@@ -78,12 +78,12 @@ const Test by_the_kernel(
         };
         takes(Collective::all_to_all, "direct", once, 3);
         takes(Collective::all_to_all, "direct", each, 4 * 40 + 3 * 40);
-        // The root copies the share of each peer to the two others, from its
-        // own array; they read it once.
+        // The root writes its share to three peers; each of them reads its own share
+        // once, and writes it to two.
         takes(Collective::broadcast, "direct", once, 3);
         // Of each of the three, and to each.
         takes(Collective::all_reduce, "direct", once, 6);
-        // What is folded is copied before: ten elements of each of the three.
+        // What is folded is copied before: a block of each of the three.
         takes(Collective::reduce_scatter, "direct", each, 3 * 40 * 2);
         // Stages are mapped.
         takes(Collective::all_to_all, "staged", once, 0);

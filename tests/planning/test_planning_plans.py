@@ -135,11 +135,12 @@ def test_auto_takes_the_candidate_with_the_least_time(
         for entry in ENTRIES.values()
         if entry.collective == collective and entry.reach in within and not entry.spans_nodes
     }
-    # What is too long for one slot of the stage cannot go in one shot, and the kernel copies
-    # nothing that leaves the caches.
-    assert able - {candidate.algorithm for candidate in found} <= (
-        {"one_shot", *(["direct"] if memory == "plain" else [])} if count == 1 << 18 else set()
-    )
+    # What is too long for one slot of the stage cannot go in one shot. By copies of the kernel, not
+    # all that could be is worth a thought: nothing that leaves the caches, no folds on AMD.
+    passed_over = {"one_shot"} if count == 1 << 18 else set()
+    if memory == "plain":
+        passed_over.add("direct")
+    assert able - {candidate.algorithm for candidate in found} <= passed_over
     assert {candidate.algorithm for candidate in found} <= able
     times = [candidate.seconds for candidate in found]
     assert times == sorted(times, key=lambda time: math.inf if time is None else time)
@@ -175,6 +176,10 @@ def test_what_the_kernel_copies_takes_longer() -> None:
     plain, registered = direct("plain"), direct("registered")
     assert plain.algorithm == registered.algorithm == "direct"
     assert plain.price.seconds > registered.price.seconds
+    folds = {"count": 1 << 16, "memory": "plain"}
+    model = default_model()
+    for model.takes_lines_over, algorithm in ((False, "direct"), (True, "staged")):
+        assert plan("reduce", ranks=2, model=model, **folds).algorithm.startswith(algorithm)
     assert plan("broadcast", ranks=2, count=1 << 18, memory="plain").algorithm == "direct"
     assert plan("broadcast", ranks=2, count=4, memory="plain").algorithm == "one_shot"
     assert plain.model.cma.alpha > 0, "what a machine costs stays as it was"

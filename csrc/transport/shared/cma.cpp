@@ -1,7 +1,9 @@
 #include "transport/shared/cma.hpp"
 
 #include <sys/uio.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <string>
@@ -14,16 +16,14 @@ using Copy = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsig
                          unsigned long);
 
 /// In as many calls as it takes: the kernel stops at 2 GiB, and at memory that it cannot reach.
-void copy(Copy how, const char* what, pid_t process, std::byte* there, std::byte* here,
-          std::size_t bytes) {
+void copy(Copy how, pid_t process, std::byte* there, std::byte* here, std::size_t bytes) {
     while (bytes > 0) {
         const iovec own{here, bytes};
         const iovec its{there, bytes};
         const ssize_t copied = how(process, &own, 1, &its, 1, 0);
         if (copied <= 0) {
-            throw std::system_error(
-                copied < 0 ? errno : EFAULT, std::generic_category(),
-                std::string("cannot ") + what + " an array of process " + std::to_string(process));
+            throw std::system_error(copied < 0 ? errno : EFAULT, std::generic_category(),
+                                    "no copy between this process and " + std::to_string(process));
         }
         const auto done = static_cast<std::size_t>(copied);
         here += done;
@@ -32,18 +32,27 @@ void copy(Copy how, const char* what, pid_t process, std::byte* there, std::byte
     }
 }
 
+std::byte* bytes_at(const void* data) {
+    return static_cast<std::byte*>(const_cast<void*>(data));  // of what is not written, too
+}
+
 }  // namespace
 
 void read(pid_t process, const void* from, void* into, std::size_t bytes) {
-    copy(process_vm_readv, "read", process,
-         static_cast<std::byte*>(const_cast<void*>(from)),  // is not written
-         static_cast<std::byte*>(into), bytes);
+    copy(process_vm_readv, process, bytes_at(from), bytes_at(into), bytes);
 }
 
 void write(pid_t process, void* into, const void* from, std::size_t bytes) {
-    copy(process_vm_writev, "write", process, static_cast<std::byte*>(into),
-         static_cast<std::byte*>(const_cast<void*>(from)),  // is not written
-         bytes);
+    copy(process_vm_writev, process, bytes_at(into), bytes_at(from), bytes);
+}
+
+bool is_reached(const void* own, std::size_t bytes) {
+    if (bytes == 0) return true;
+    std::array<std::byte, 2> seen{};
+    const iovec into{seen.data(), seen.size()};
+    const std::array<iovec, 2> ends = {iovec{bytes_at(own), 1},
+                                       iovec{bytes_at(own) + bytes - 1, 1}};
+    return process_vm_readv(getpid(), &into, 1, ends.data(), ends.size(), 0) == 2;
 }
 
 }  // namespace pycoll::cma

@@ -12,9 +12,13 @@
 /// container's seccomp filter. Only trying tells.
 namespace pycoll::cma {
 
-/// Copies from, or to, an address of a process (this one, too). Throw std::system_error, naming it,
-/// when it is gone or has no such memory; then a part may have been copied.
+/// Copies from, or to, an address of a process (this one, too). Throw std::system_error when it is
+/// gone, or one of the two has no such memory, or memory of a device there; then a part may have
+/// been copied.
 void read(pid_t process, const void* from, void* into, std::size_t bytes);
 void write(pid_t process, void* into, const void* from, std::size_t bytes);
+
+/// Does the kernel reach both ends of some memory of this process?
+[[nodiscard]] bool is_reached(const void* own, std::size_t bytes);
 
 }  // namespace pycoll::cma

@@ -73,7 +73,7 @@ def draw_legend(svg: Svg, scene: Scene, layout: Layout) -> float:
         _name_signs(legend, scene)
     legend.new_line()
     legend.words("Time by the model:", FAINT_INK)
-    *phrases, last = model_in_words(scene.plan.model, scene.plan.ranks)
+    *phrases, last = model_in_words(scene.plan.model.within(scene.plan.reach), scene.plan.ranks)
     for phrase in (*(f"{phrase};" for phrase in phrases), f"{last}."):
         legend.room(text_width(phrase, SIZE))
         legend.words(phrase, FAINT_INK)
