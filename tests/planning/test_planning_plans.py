@@ -252,10 +252,10 @@ def test_waiting_among_crowded_ranks_costs_more() -> None:
 
 
 def test_times_of_direct_calls_are_those_on_such_arrays() -> None:
-    one = Measured(2, [], 0, "all_reduce", "float32", 1 << 18, "plain", "direct", 0, 3e-6)
+    one = Measured(2, [], 0, "broadcast", "float32", 1 << 18, "plain", "direct", 0, 3e-6)
     tuning = Tuning(measured=[one, replace(one, memory="registered", seconds=2e-6)])
     for memory, seconds in (("plain", 3e-6), ("registered", 2e-6)):
-        made = plan("all_reduce", ranks=2, count=1 << 18, memory=memory)
+        made = plan("broadcast", ranks=2, count=1 << 18, memory=memory)
         found = {candidate.algorithm: candidate.measured for candidate in candidates(made, tuning)}
         assert found["direct"] == seconds
 
