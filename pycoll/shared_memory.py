@@ -78,19 +78,15 @@ def share_node(comm: MPI.Intracomm, local: MPI.Intracomm) -> Node | None:
         segment.close_name()
     if local.size > 1 and os.environ.get(NUMPY_SWITCH, "1") != "0":
         _core.share_numpy_arrays()
-    return Node(
-        segment, local.allgather(comm.rank), local.allgather(os.getpid()), _copies_across(local)
-    )
-
-
-def _copies_across(local: MPI.Intracomm) -> bool:
-    """Try whether each rank reaches the memory of each other one. Collective."""
     probes = local.allgather(_core.cma_probe())
     wanted = os.environ.get(CMA_SWITCH, "1") != "0"
     able = wanted and all(_core.is_across(*probe) for probe in probes)
-    # Their words must stay until all have looked.
-    agreed: bool = local.allreduce(able, op=MPI.LAND)
-    return agreed
+    return Node(
+        segment,
+        ranks=local.allgather(comm.rank),
+        processes=[process for process, _, _ in probes],
+        copies_across=local.allreduce(able, op=MPI.LAND),
+    )
 
 
 def empty(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -94,41 +94,32 @@ private:
     }
     /// Seconds until what a rank copies or folds is in its caches, as far as others had it: all
     /// memory of ranks on other cores, and its own stage where it puts something for them. What it
-    /// copies to several places it fetches once.
+    /// copies to several places it fetches once. And those that the kernel takes, where it copies.
     [[nodiscard]] double fetching(int rank, const Step& step) {
         double count = 0;
+        double crossing = 0;
         const auto add = [&](const Slice& slice, bool is_written) {
             const bool is_own = slice.owner == Slice::own || slice.owner == rank;
             const bool is_fetched =
                 is_own ? is_written && slice.buffer == Buffer::stage && crowding_.has_cores(rank)
                        : is_elsewhere(rank, slice.owner);
             if (is_fetched) count += static_cast<double>(slice.count);
+            if (!is_own && slice.buffer != Buffer::stage) crossing += by_kernel(step, slice);
         };
         if (step.srcs.size() > 1 || step.srcs[0] != last_fetched_[at(rank)]) {
             for (const Slice& source : step.srcs) add(source, false);
         }
         last_fetched_[at(rank)] = step.srcs[0];
         add(step.dst, true);
-        return count * element_size_ * model_.fetch;
+        return count * element_size_ * model_.fetch + crossing;
     }
 
-    /// Seconds more for what the kernel copies from and to the arrays of peers. Before fetching(),
-    /// as what it copies to several places comes once.
-    [[nodiscard]] double crossing(int rank, const Step& step) const {
+    /// Seconds more for a slice of a peer's array.
+    [[nodiscard]] double by_kernel(const Step& step, const Slice& slice) const {
         if (!model_.has_cma()) return 0;
-        double seconds = 0;
-        const auto add = [&](const Slice& slice) {
-            if (slice.owner == Slice::own || slice.owner == rank) return;
-            if (slice.buffer == Buffer::stage) return;
-            seconds += model_.cma.alpha + bytes(slice.count) * model_.cma.beta;
-            // To where it is folded, or from where it has been.
-            if (step.kind == StepKind::reduce) seconds += bytes(slice.count) * model_.copy;
-        };
-        if (step.srcs.size() > 1 || step.srcs[0] != last_fetched_[at(rank)]) {
-            for (const Slice& source : step.srcs) add(source);
-        }
-        add(step.dst);
-        return seconds;
+        // What is folded is copied before, to where it is, and what has been from there.
+        const double landed = step.kind == StepKind::reduce ? model_.copy : 0;
+        return model_.cma.alpha + bytes(slice.count) * (model_.cma.beta + landed);
     }
 
     /// Until when a rank cannot do local work.
@@ -198,18 +189,15 @@ private:
             return;
         }
         if (step.kind == StepKind::copy) {
-            const double crossed = crossing(event.rank, step);
-            when(event) = work(event.rank, ready,
-                               model_.launch + bytes(step.dst.count) * model_.copy +
-                                   fetching(event.rank, step) + crossed);
+            when(event) = work(
+                event.rank, ready,
+                model_.launch + bytes(step.dst.count) * model_.copy + fetching(event.rank, step));
             return;
         }
         if (step.kind == StepKind::reduce) {
             const double folded = bytes(step.dst.count) * static_cast<double>(step.srcs.size() - 1);
-            const double crossed = crossing(event.rank, step);
-            when(event) =
-                work(event.rank, ready,
-                     model_.launch + folded * model_.gamma + fetching(event.rank, step) + crossed);
+            when(event) = work(event.rank, ready,
+                               model_.launch + folded * model_.gamma + fetching(event.rank, step));
             return;
         }
         const StepId receiver = messages_.partner(event);

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from pycoll import _core
-from pycoll.planning.plans import Plan
+from pycoll.planning.plans import Plan, needs_arrays
 from pycoll.tuning.file import Measured, Tuning
 
 
@@ -70,19 +70,18 @@ def _measured(plan: Plan, tuning: Tuning) -> dict[str, float]:
         plan.dtype,
         plan.count,
     )
-    direct = [a.name for a in _core.algorithms() if a.reach == "arrays"]
 
     def is_of_memory(one: Measured) -> bool:
         # Others gain nothing from where the arrays lie.
-        return one.algorithm not in direct or (one.memory == "registered") == (
-            plan.reach == "mapped"
+        is_registered = one.memory == "registered"
+        return is_registered == (plan.reach == "mapped") or not needs_arrays(
+            plan.collective, one.algorithm
         )
 
     return {
         one.algorithm: one.seconds
         for one in tuning.measured
-        if is_of_memory(one)
-        and wanted
+        if wanted
         == (
             one.ranks,
             one.nodes,
@@ -91,4 +90,5 @@ def _measured(plan: Plan, tuning: Tuning) -> dict[str, float]:
             one.dtype,
             one.count,
         )
+        and is_of_memory(one)
     }

@@ -226,6 +226,14 @@ def plan(
     )
 
 
+def needs_arrays(collective: str, algorithm: str) -> bool:
+    """Return whether an algorithm reads or writes the arrays of other ranks."""
+    return any(
+        (known.collective, known.name, known.reach) == (collective, algorithm, "arrays")
+        for known in _core.algorithms()
+    )
+
+
 def _require(holds: bool, argument: str, value: object, what: str) -> None:
     if not holds:
         raise ValueError(f"{argument!r} is {value!r}; {what}")

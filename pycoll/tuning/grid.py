@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pycoll import _core
 from pycoll.communicator import Communicator
 from pycoll.planning.bandwidth import BLOCKWISE
+from pycoll.planning.plans import needs_arrays
 from pycoll.tuning.calls import DTYPE, MEASURED, Arrays, time_calls
 from pycoll.tuning.file import Measured
 
@@ -45,14 +46,6 @@ def kinds(comm: Communicator, reach: str) -> dict[str, str]:
     return {"plain": "arrays" if comm._copies_across else "stages", "registered": reach}
 
 
-def is_direct(collective: str, name: str) -> bool:
-    """Return whether an algorithm needs the arrays of all ranks."""
-    return any(
-        (known.collective, known.name, known.reach) == (collective, name, "arrays")
-        for known in _core.algorithms()
-    )
-
-
 def measure_point(
     comm: Communicator, point: Point, model: _core.CostModel, reach: str
 ) -> list[Measured]:
@@ -66,7 +59,7 @@ def measure_point(
         (name, chunk * element, memory)
         for memory, seen in kinds(comm, reach).items()
         for name, chunk, _ in _core.candidates(point.request, element, model, seen)
-        if memory == "plain" or is_direct(point.collective, name)
+        if memory == "plain" or needs_arrays(point.collective, name)
     ]
     arrays = {
         memory: Arrays(comm, point.collective, point.count, registered=memory == "registered")
@@ -123,7 +116,7 @@ def judge(
         able = [
             one
             for one in measured
-            if one.memory == memory or not is_direct(one.collective, one.algorithm)
+            if one.memory == memory or not needs_arrays(one.collective, one.algorithm)
         ]
         name, _ = _core.choose(point.request, _core.DTYPE_SIZES[DTYPE], model, reach=seen)
         auto = next(one for one in able if one.algorithm == name)

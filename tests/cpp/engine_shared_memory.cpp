@@ -148,17 +148,19 @@ Mixture random_mixture(std::mt19937& random, int size) {
     return mixture;
 }
 
+void run_at_random(const Ranks& ranks, int rank, unsigned seed, int calls) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < calls; ++i) {
+        const SampleCall sample = random_mixture(random, ranks.size()).of(rank);
+        ranks[rank].run(sample.call());
+        sample.check();
+    }
+}
+
 const Test in_a_row("shared memory: any call may follow any other on the same stages", [] {
     for (const int size : {2, 3, 6}) {
         const Ranks ranks(size, {}, size == 3 ? with_cma : Communicator::Options{}, {size});
-        on_ranks(size, [&](int rank) {
-            std::mt19937 random(1);
-            for (int i = 0; i < (is_sanitized ? 60 : 600); ++i) {
-                const SampleCall sample = random_mixture(random, size).of(rank);
-                ranks[rank].run(sample.call());
-                sample.check();
-            }
-        });
+        on_ranks(size, [&](int rank) { run_at_random(ranks, rank, 1, is_sanitized ? 60 : 600); });
     }
 });
 
@@ -169,12 +171,7 @@ const Test disturbed("shared memory: ranks that stop anywhere at any time change
         const Ranks ranks(size, {}, options, {size});
         on_ranks(size, [&](int rank) {
             const Pauses::Here here(pauses);
-            std::mt19937 random(2);
-            for (int i = 0; i < (is_sanitized ? 60 : 500); ++i) {
-                const SampleCall sample = random_mixture(random, size).of(rank);
-                ranks[rank].run(sample.call());
-                sample.check();
-            }
+            run_at_random(ranks, rank, 2, is_sanitized ? 60 : 500);
         });
     }
 });
