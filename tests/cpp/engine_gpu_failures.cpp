@@ -9,6 +9,7 @@
 
 #include "check.hpp"
 #include "cuda/fake/fake_cuda.hpp"
+#include "engine/progress.hpp"
 #include "engine_gpu_ranks.hpp"
 #include "sanitized.hpp"
 
@@ -37,12 +38,19 @@ void reduce_on(const Ranks& ranks, Path path, int rank, int calls,
     }
 }
 
-/// What is alive of a kind.
+/// What is alive of a kind, not counting communicators that only the progress thread still keeps.
 struct Alive {
-    std::uint64_t allocations = fake_cuda_alive("allocations");
-    std::uint64_t pinned = fake_cuda_alive("pinned");
-    std::uint64_t streams = fake_cuda_alive("streams");
-    std::uint64_t events = fake_cuda_alive("events");
+    Alive() {
+        stop_progress();
+        allocations = fake_cuda_alive("allocations");
+        pinned = fake_cuda_alive("pinned");
+        streams = fake_cuda_alive("streams");
+        events = fake_cuda_alive("events");
+    }
+    std::uint64_t allocations;
+    std::uint64_t pinned;
+    std::uint64_t streams;
+    std::uint64_t events;
 };
 
 /// Nothing is left of a failed operation, but the memory of messages that may yet arrive.
