@@ -77,7 +77,7 @@ class Communicator(Collectives, VectorCollectives, PointToPoint):
                 topology = find_topology(setup, local, crowded=crowded)
                 node = share_node(setup, local)
                 all_share = setup.allreduce(node is not None, op=MPI.LAND)
-            agreement = agree(setup)
+            agreement = agree(setup, topology)
         self._mpi = own
         self._timeout = timeout
         self._copies_across = node is not None and node.copies_across

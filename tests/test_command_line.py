@@ -16,7 +16,7 @@ from pycoll import _core
 from pycoll.__main__ import main
 from pycoll._core import _loading
 from pycoll.inspection import inspect_installation
-from pycoll.tuning.file import Measured, Tuning, write
+from pycoll.tuning.file import Measured, MeasuredCosts, Tuning, write
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,8 @@ def test_why_prints_measured_times_where_there_are_some(
 ) -> None:
     path = tmp_path / "tuning.json"
     one = Measured(4, [], 2, "all_reduce", "float32", 1024, "plain", "ring", 0, 4.5e-6)
-    write(path, Tuning({"cores": 2, "date": "today"}, {"gamma": 1 / 8e9}, [one]))
+    costs = MeasuredCosts(4, [], 2, {"gamma": 1 / 8e9})
+    write(path, Tuning({"cores": 2, "date": "today"}, [costs], [one]))
     monkeypatch.setenv("PYCOLL_TUNING", str(path))
     arguments = ["plan", "all_reduce", "--ranks", "4", "--bytes", "4K", "--why", "--rank", "0"]
     text = output_of(capsys, *arguments)

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,14 +18,21 @@ from mpi4py import MPI
 
 from pycoll import _core
 from pycoll.cost import COSTS, Costs, costs_from, default_model
-from pycoll.topology import usable_cores
+from pycoll.topology import find_topology, usable_cores
 from pycoll.tuning import file
 from pycoll.tuning.agreement import agree
-from pycoll.tuning.file import Measured, Tuning
-from pycoll.tuning.fit import line_through
+from pycoll.tuning.file import Measured, MeasuredCosts, Situation, Tuning
+from pycoll.tuning.fit import fit_choices, line_through
 from pycoll.tuning.wishes import wishes_in
 
 ONE = Measured(2, [], 2, "all_reduce", "float32", 16, "plain", "ring", 0, 3e-6)
+#: A communicator of one rank.
+ALONE = Situation(1, [], len(usable_cores()))
+
+
+def costs_of(ranks: int, nodes: list[int] | None = None, **costs: float) -> MeasuredCosts:
+    """What was measured on nodes of 2 cores."""
+    return MeasuredCosts(ranks, nodes or [], 2, costs)
 
 
 @pytest.fixture
@@ -40,6 +47,7 @@ def test_costs_that_are_not_given_are_as_without_measurement() -> None:
     model = costs_from({"inter_alpha": 1e-3, "wake": 0}).model([0, 0, 0, 1], cores_per_node=2)
     assert (model.inter_node.alpha, model.wake) == (1e-3, 0)
     assert (model.gamma, model.signal) == (Costs.gamma, Costs.signal)
+    assert model.cached == _core.most_cached()
     assert (model.nodes, model.cores_per_node) == ([0, 0, 0, 1], 2)
     assert repr(Costs().model([0, 1], 2)) == repr(default_model([0, 1], 2))
 
@@ -61,41 +69,101 @@ def test_costs_that_make_no_sense_are_named(costs: object, part: str) -> None:
 
 
 def test_what_is_kept_is_found_again(path: Path) -> None:
-    tuning = Tuning({"cores": 2}, {"gamma": 1e-10, "signal": 5e-7}, [ONE])
+    tuning = Tuning({"cores": 2}, [costs_of(2, gamma=1e-10, signal=5e-7)], [ONE])
     file.write(path, tuning)
     assert file.load() == tuning
-    assert file.load_costs() == Costs(gamma=1e-10, signal=5e-7)
+    assert file.load_costs(ALONE) == Costs(gamma=1e-10, signal=5e-7)
     # Written beside and moved: nothing else is left there.
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_that_cannot_be_replaced_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write(path, Tuning(costs={"gamma": 1e-10}))
+    file.write(path, Tuning(costs=[costs_of(2, gamma=1e-10)]))
 
     def refuse(source: str, target: Path) -> None:
         raise OSError("no")
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="no"):
-        file.write(path, Tuning(costs={"gamma": 2e-10}))
-    assert file.load_costs().gamma == 1e-10
+        file.write(path, Tuning(costs=[costs_of(2, gamma=2e-10)]))
+    assert file.load_costs(ALONE).gamma == 1e-10
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_newer_measurements_replace_those_of_the_same_kind_only() -> None:
-    known = Tuning({"date": "then"}, {"gamma": 1.0, "wake": 2.0}, [ONE, replace(ONE, ranks=4)])
-    newer = Tuning({"date": "now"}, {"gamma": 3.0}, [replace(ONE, seconds=1.0)])
+    several = costs_of(2, [0, 1], gamma=2.0)
+    known = Tuning(
+        {"date": "then"},
+        [costs_of(2, gamma=1.0, wake=1.0), costs_of(4, gamma=1.0), several],
+        [ONE, replace(ONE, ranks=4)],
+    )
+    newer = Tuning({"date": "now"}, [costs_of(2, gamma=3.0)], [replace(ONE, seconds=1.0)])
     assert known.updated(newer) == Tuning(
         {"date": "now"},
-        {"gamma": 3.0, "wake": 2.0},
+        [costs_of(4, gamma=1.0), several, costs_of(2, gamma=3.0)],
         [replace(ONE, ranks=4), replace(ONE, seconds=1.0)],
     )
     # Nothing was measured again: all is kept.
-    assert known.updated(Tuning()).measured == known.measured
+    kept = known.updated(Tuning())
+    assert (kept.costs, kept.measured) == (known.costs, known.measured)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "nodes", "cores", "crowding"),
+    [
+        (1, [], 2, 1), (2, [], 2, 1), (8, [], 2, 4), (8, [], 0, 1), (3, [], 2, 1.5),
+        (8, [0, 0, 0, 0, 0, 1, 1, 1], 2, 2.5), (2, [0, 1], 2, 1), (0, [], 0, 1),
+    ],
+)  # fmt: skip
+def test_ranks_that_share_cores_take_turns(
+    ranks: int, nodes: list[int], cores: int, crowding: float
+) -> None:
+    assert Situation(ranks, nodes, cores).crowding == crowding
+
+
+def test_costs_are_those_measured_where_cores_were_as_crowded() -> None:
+    tuning = Tuning(
+        costs=[
+            costs_of(8, intra_alpha=8.0, wake=8.0),
+            costs_of(2, intra_alpha=2.0, signal=2.0),
+            costs_of(4, [0, 0, 1, 1], intra_alpha=4.0, inter_alpha=4.0),
+        ]
+    )
+
+    def found(ranks: int, cores: int, nodes: list[int] | None = None) -> tuple[float, ...]:
+        costs = tuning.costs_for(Situation(ranks, nodes or [], cores))
+        return costs.intra_alpha, costs.wake, costs.signal, costs.inter_alpha
+
+    assert found(8, 2) == (8, 8, 2, 4)
+    assert found(16, 4) == found(8, 2)
+    assert found(2, 2) == (2, 8, 2, 4)
+    assert found(4, 4) == found(2, 2)
+    assert found(4, 2, [0, 0, 1, 1]) == (4, 8, 2, 4)
+    assert Tuning().costs_for(ALONE) == Costs()
+
+
+def test_a_message_inside_a_node_is_a_copy_at_least() -> None:
+    fast = Costs(intra_beta=1e-11, fetch=1e-10, copy=2e-11)
+    assert fast.model().intra_node.beta == fast.copy
+    assert Costs().model().intra_node.beta == Costs().intra_beta - 2 * Costs().fetch
+
+
+def test_costs_that_mislead_are_as_assumed() -> None:
+    measured, assumed = {"gamma": 1.0, "copy": 1.0, "wake": 1.0}, dict.fromkeys(COSTS, 2.0)
+
+    def regret(costs: dict[str, float]) -> float:
+        # Copy misleads, wake alone would do no harm, gamma is better as measured.
+        return 1 + 0.2 * (costs["copy"] == 1) + 0.1 * (costs["gamma"] == 2)
+
+    assert fit_choices(measured, assumed, regret) == {"gamma": 1.0, "copy": 2.0, "wake": 1.0}
+    # Where all is equally good, what was measured stays; if all of it misleads, nothing does.
+    assert fit_choices(measured, assumed, lambda costs: 1.0) == measured
+    only_assumed = fit_choices(measured, assumed, lambda costs: 9.0 - sum(costs.values()))
+    assert only_assumed == dict.fromkeys(measured, 2.0)
 
 
 def good() -> dict[str, object]:
-    return {"format": file.FORMAT, "family": file.family(), "costs": {}, "measured": []}
+    return {"format": file.FORMAT, "family": file.family(), "costs": [], "measured": []}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +174,9 @@ def good() -> dict[str, object]:
         (json.dumps({"colour": "green"}), "format is not"),
         (json.dumps(good() | {"format": "pycoll tuning 0"}), "format is not"),
         (json.dumps(good() | {"family": "telepathy"}), "measured under telepathy"),
-        (json.dumps(good() | {"costs": None}), "no mapping"),
-        (json.dumps(good() | {"costs": {"gamma": "x"}}), "no number of seconds"),
+        (json.dumps(good() | {"costs": None}), "measurements are incomplete"),
+        (json.dumps(good() | {"costs": [asdict(costs_of(2)) | {"costs": 7}]}), "no mapping"),
+        (json.dumps(good() | {"costs": [asdict(costs_of(2, gamma=-1))]}), "no finite number"),
         (json.dumps(good() | {"measured": [{"ranks": 2}]}), "measurements are incomplete"),
         (json.dumps(good() | {"measured": 7}), "measurements are incomplete"),
         ("\xff", "codec"),
@@ -117,7 +186,7 @@ def test_files_of_no_use_are_named_and_passed_over(path: Path, content: str, why
     path.parent.mkdir()
     path.write_text(content, encoding="latin-1")
     with pytest.warns(UserWarning, match=re.escape(str(path))) as caught:
-        assert file.load_costs() == Costs()
+        assert file.load_costs(ALONE) == Costs()
     assert why in str(caught[0].message)
 
 
@@ -211,14 +280,15 @@ def test_wishes_are_passed_over_where_they_cannot_serve() -> None:
 def test_agreement_is_what_the_file_and_the_environment_say(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.write(path, Tuning(costs={"gamma": 1e-9}))
+    file.write(path, Tuning(costs=[costs_of(1, gamma=1e-9)]))
     monkeypatch.setenv("PYCOLL_ALGORITHM", "all_reduce:ring")
-    found = agree(MPI.COMM_SELF)
+    topology = find_topology(MPI.COMM_SELF, MPI.COMM_SELF)
+    found = agree(MPI.COMM_SELF, topology)
     assert found.costs == Costs(gamma=1e-9)
     assert found.wishes == {"all_reduce": "ring"}
     monkeypatch.setenv("PYCOLL_ALGORITHM", "star")
     with pytest.raises(ValueError, match="PYCOLL_ALGORITHM is 'star'"):
-        agree(MPI.COMM_SELF)
+        agree(MPI.COMM_SELF, topology)
 
 
 def test_kernels_do_what_they_are_measured_for() -> None:
@@ -229,6 +299,8 @@ def test_kernels_do_what_they_are_measured_for() -> None:
     assert out.tolist() == [0, 2, 4, 6, 8]
     _core.copy(out, left)
     assert out.tolist() == left.tolist()
+    _core.copy(out, right, past_caches=True)
+    assert out.tolist() == right.tolist()
     with pytest.raises(ValueError, match="differ in length or dtype"):
         _core.fold(out, left, right[:4])
     with pytest.raises(ValueError, match="differ in length or dtype"):
@@ -243,7 +315,7 @@ def test_kernels_do_what_they_are_measured_for() -> None:
 @pytest.mark.parametrize(
     ("ranks", "nodes", "found"),
     [
-        (1, "", {"gamma", "copy"}),
+        (1, "", {"gamma", "copy", "cached"}),
         (3, "2+1", set(COSTS) - {"signal", "wake", "cma_alpha", "cma_beta"}),
     ],
 )
@@ -255,8 +327,11 @@ def test_tune_measures_what_there_is_to_measure(
     done = mpirun(ranks, "-m", "pycoll", "tune", "--quick", env=env)
     assert done.returncode == 0, done.stderr
     tuning = file.read(path)
-    assert found <= set(tuning.costs)
-    assert all(0 <= seconds < 1 for seconds in tuning.costs.values())
+    [measured] = tuning.costs
+    assert (measured.ranks, len(measured.nodes)) == (ranks, ranks if nodes else 0)
+    assert found <= set(measured.costs)
+    assert measured.costs.pop("cached") in [2.0**power for power in range(23, 29)]
+    assert all(0 <= seconds < 1 for seconds in measured.costs.values())
     assert tuning.measured == []
     assert f"Kept in {path}" in done.stdout
     assert ("mpirun -n N python -m pycoll tune" in done.stdout) == (ranks == 1)
@@ -279,7 +354,8 @@ def test_tune_measures_collectives_and_says_how_well_auto_chooses(
     assert "registered" in {one.memory for one in direct}
     assert {one.memory for one in measured if one not in direct} == {"plain"}
     if len(usable_cores()) > 1:  # the kernel may not be allowed to copy between ranks
-        assert ("plain" in {one.memory for one in direct}) == ("cma_beta" in tuning.costs)
+        has_cma = "cma_beta" in tuning.costs[0].costs
+        assert ("plain" in {one.memory for one in direct}) == has_cma
 
 
 def test_tune_says_that_it_cannot_write(mpirun: Mpirun, tmp_path: Path) -> None:

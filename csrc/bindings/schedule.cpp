@@ -81,7 +81,7 @@ void bind_kernels(py::module_& m) {
         py::arg("out"), py::arg("left"), py::arg("right"), py::arg("op") = "sum");
     m.def(
         "copy",
-        [](py::handle out, py::handle source) {
+        [](py::handle out, py::handle source, bool past_caches) {
             const ArrayView to = view_host_array(out, "out");
             const ArrayView from = view_host_array(source, "source");
             if (!to.writable) throw py::value_error("'out' is read-only; pass a writable array");
@@ -89,9 +89,10 @@ void bind_kernels(py::module_& m) {
                 throw py::value_error("'out' and 'source' differ in length or dtype");
             }
             const py::gil_scoped_release unlocked;
-            host::copy(to.data, from.data, to.bytes().size());
+            (past_caches ? host::copy_past_caches : host::copy)(to.data, from.data,
+                                                                to.bytes().size());
         },
-        py::arg("out"), py::arg("source"));
+        py::arg("out"), py::arg("source"), py::kw_only(), py::arg("past_caches") = false);
 }
 
 void bind_model(py::module_& m) {
@@ -107,7 +108,8 @@ void bind_model(py::module_& m) {
     py::class_<CostModel>(m, "CostModel")
         .def(py::init([](const Link& intra_node, const Link& inter_node, double gamma, double copy,
                          double fetch, double signal, double wake, const Link& cma,
-                         bool takes_lines_over, std::vector<int> nodes, int cores_per_node) {
+                         bool takes_lines_over, double cached, std::vector<int> nodes,
+                         int cores_per_node) {
                  return CostModel{.intra_node = intra_node,
                                   .inter_node = inter_node,
                                   .gamma = gamma,
@@ -117,14 +119,15 @@ void bind_model(py::module_& m) {
                                   .wake = wake,
                                   .cma = cma,
                                   .takes_lines_over = takes_lines_over,
+                                  .cached = cached,
                                   .nodes = std::move(nodes),
                                   .cores_per_node = cores_per_node};
              }),
              py::kw_only(), py::arg("intra_node") = Link{}, py::arg("inter_node") = Link{},
              py::arg("gamma") = 0.0, py::arg("copy") = 0.0, py::arg("fetch") = 0.0,
              py::arg("signal") = 0.0, py::arg("wake") = 0.0, py::arg("cma") = Link{},
-             py::arg("takes_lines_over") = false, py::arg("nodes") = std::vector<int>(),
-             py::arg("cores_per_node") = 0)
+             py::arg("takes_lines_over") = false, py::arg("cached") = 0.0,
+             py::arg("nodes") = std::vector<int>(), py::arg("cores_per_node") = 0)
         .def_readwrite("intra_node", &CostModel::intra_node)
         .def_readwrite("inter_node", &CostModel::inter_node)
         .def_readwrite("gamma", &CostModel::gamma)
@@ -134,6 +137,7 @@ void bind_model(py::module_& m) {
         .def_readwrite("wake", &CostModel::wake)
         .def_readwrite("cma", &CostModel::cma)
         .def_readwrite("takes_lines_over", &CostModel::takes_lines_over)
+        .def_readwrite("cached", &CostModel::cached)
         .def_readwrite("nodes", &CostModel::nodes)
         .def_readwrite("cores_per_node", &CostModel::cores_per_node)
         .def(
@@ -146,10 +150,10 @@ void bind_model(py::module_& m) {
             return py::str(
                        "CostModel(intra_node={!r}, inter_node={!r}, gamma={!r}, copy={!r}, "
                        "fetch={!r}, signal={!r}, wake={!r}, cma={!r}, takes_lines_over={!r}, "
-                       "nodes={}, cores_per_node={})")
+                       "cached={!r}, nodes={}, cores_per_node={})")
                 .format(self.intra_node, self.inter_node, self.gamma, self.copy, self.fetch,
-                        self.signal, self.wake, self.cma, self.takes_lines_over, self.nodes,
-                        self.cores_per_node);
+                        self.signal, self.wake, self.cma, self.takes_lines_over, self.cached,
+                        self.nodes, self.cores_per_node);
         });
 }
 

@@ -98,6 +98,7 @@ void bind_shared_memory(py::module_& m) {
     m.def("cma_probe",
           [] { return std::tuple(getpid(), reinterpret_cast<std::uintptr_t>(&probe()), probe()); });
     m.def("takes_lines_over", &host::owners_write_slowly);
+    m.def("most_cached", &host::most_cached);
     m.def("is_across", &is_across, py::arg("process"), py::arg("address"), py::arg("word"));
     m.def("allocate", &registered, py::arg("bytes"));
     m.def("share_numpy_arrays", &share_numpy_arrays);

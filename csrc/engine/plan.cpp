@@ -23,7 +23,7 @@ std::uint32_t signals_together(std::span<const Step> steps) {
 
 }  // namespace
 
-Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window)
+Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window, double cached)
     : element_size_(element_size),
       scratch_bytes_(schedule.scratch_count * element_size),
       stage_bytes_(schedule.stage_count * element_size),
@@ -86,7 +86,7 @@ Plan::Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t win
         }
         channels_.push_back({begin, static_cast<std::uint32_t>(channel_steps_.size())});
     }
-    mark_copies_that_leave_caches(schedule);
+    mark_copies_that_leave_caches(schedule, cached);
     mark_copies_of_folds(schedule);
     mark_lone_readers(schedule);
 }
@@ -110,7 +110,7 @@ void Plan::mark_lone_readers(const Schedule& schedule) {
 
 /// Where all ranks together take out more than the caches hold. Not what is copied from one output
 /// to others: an all-reduce in place has just read what it overwrites there.
-void Plan::mark_copies_that_leave_caches(const Schedule& schedule) {
+void Plan::mark_copies_that_leave_caches(const Schedule& schedule, double cached) {
     const auto takes_out = [](const Step& step) {
         return step.kind == StepKind::copy && step.dst.buffer == Buffer::output &&
                step.srcs[0].buffer != Buffer::output;
@@ -119,7 +119,8 @@ void Plan::mark_copies_that_leave_caches(const Schedule& schedule) {
     for (const Step& step : schedule.steps) {
         if (takes_out(step)) taken_out += step.dst.count * element_size_;
     }
-    if (taken_out * static_cast<std::uint64_t>(size_) < host::most_cached()) return;
+    const double most = cached > 0 ? cached : static_cast<double>(host::most_cached());
+    if (static_cast<double>(taken_out) * size_ < most) return;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
         steps_[i].leaves_caches = takes_out(schedule.steps[i]);
     }

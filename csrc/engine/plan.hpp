@@ -47,7 +47,9 @@ public:
     /// Messages under way per channel. More hide latency; each received fold needs memory.
     static constexpr std::uint32_t default_window = 4;
 
-    Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window = default_window);
+    /// `cached` is that of the cost model; 0: as there.
+    Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window = default_window,
+         double cached = 0);
 
     /// The number of a buffer among all memory that a plan may name.
     [[nodiscard]] static std::uint32_t base(Buffer buffer, int owner = Slice::own) {
@@ -103,7 +105,7 @@ public:
     }
 
 private:
-    void mark_copies_that_leave_caches(const Schedule& schedule);
+    void mark_copies_that_leave_caches(const Schedule& schedule, double cached);
     void mark_copies_of_folds(const Schedule& schedule);
     void mark_lone_readers(const Schedule& schedule);
 

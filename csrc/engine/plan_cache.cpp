@@ -70,7 +70,7 @@ std::shared_ptr<const Plan> PlanCache::collective(const Request& request, const 
     return remember(
         plans_, Key{request, element, call.algorithm, call.chunk_bytes, with_counts, fits, reach},
         std::make_shared<const Plan>(chosen.algorithm->build(full), element,
-                                     window(chosen.chunk * element)));
+                                     window(chosen.chunk * element), model_.cached));
 }
 
 /// Messages under way at once from one rank to another.

@@ -8,12 +8,12 @@ from typing import Any, Self
 
 
 class Progress:
-    """Counts measured operations on stderr, if tqdm is installed.
+    """Counts what has been measured on stderr, if tqdm is installed.
 
     Under mpirun no stream is a terminal, and yet there is somebody to read.
     """
 
-    def __init__(self, total: int, *, shown: bool) -> None:
+    def __init__(self, total: int, *, shown: bool, unit: str = "size") -> None:
         self._bar: Any = None
         if not shown:
             return
@@ -21,7 +21,7 @@ class Progress:
             from tqdm import tqdm
         except ImportError:
             return
-        self._bar = tqdm(total=total, unit="size", leave=False, dynamic_ncols=True, mininterval=0.5)
+        self._bar = tqdm(total=total, unit=unit, leave=False, dynamic_ncols=True, mininterval=0.5)
 
     def __enter__(self) -> Self:
         return self

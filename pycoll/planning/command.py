@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pycoll import _core
-from pycoll.cost import costs_from
 from pycoll.layout import parse_layout
 from pycoll.planning.bandwidth import BLOCKWISE
 from pycoll.planning.candidate import candidates
@@ -17,7 +16,7 @@ from pycoll.planning.model_words import model_in_words
 from pycoll.planning.plans import REACH, Plan, plan
 from pycoll.planning.quantities import format_bytes, format_seconds, parse_size
 from pycoll.planning.traffic import traffic_in_words
-from pycoll.tuning.file import Tuning, load
+from pycoll.tuning.file import Situation, Tuning, load
 
 # Longer tables scroll off a screen.
 MOST_STEPS = 60
@@ -116,6 +115,9 @@ def _plan_from(options: argparse.Namespace, tuning: Tuning) -> Plan:
         raise ValueError(f"'bytes' is {size}, no whole number of {options.dtype} elements")
     # Blocks that do not come out even are cut down to equal ones, as nccl-tests does.
     blocks = max(options.ranks, 1) if options.collective in BLOCKWISE else 1
+    nodes = _nodes_from(options)
+    cores = _cores_of(tuning) if options.cores_per_node is None else options.cores_per_node
+    costs = tuning.costs_for(Situation(options.ranks, nodes, cores))
     return plan(
         options.collective,
         ranks=options.ranks,
@@ -126,10 +128,7 @@ def _plan_from(options: argparse.Namespace, tuning: Tuning) -> Plan:
         chunk_bytes=None if options.chunk is None else parse_size(options.chunk),
         in_place=options.in_place,
         memory=options.memory,
-        model=costs_from(tuning.costs).model(
-            _nodes_from(options),
-            _cores_of(tuning) if options.cores_per_node is None else options.cores_per_node,
-        ),
+        model=costs.model(nodes, cores),
     )
 
 

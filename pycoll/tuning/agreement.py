@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from mpi4py import MPI
 
 from pycoll.cost import Costs
-from pycoll.tuning.file import load_costs
+from pycoll.topology import Topology
+from pycoll.tuning.file import Situation, load_costs
 from pycoll.tuning.wishes import SWITCH, wishes_in
 
 #: Set to 1, ranks that share no memory see, too, whether all make the same calls.
@@ -34,7 +35,7 @@ class Agreement:
     checks_calls: bool = False
 
 
-def agree(comm: MPI.Intracomm) -> Agreement:
+def agree(comm: MPI.Intracomm, topology: Topology) -> Agreement:
     """Return what rank 0 finds in its tuning file and its environment. Collective.
 
     Raises
@@ -45,7 +46,9 @@ def agree(comm: MPI.Intracomm) -> Agreement:
     found: Agreement | Exception | None = None
     if comm.rank == 0:
         try:
-            found = Agreement(load_costs(), wishes_in(os.environ.get(SWITCH, "")), _is_on(CHECK))
+            situation = Situation(comm.size, topology.nodes, topology.cores_per_node)
+            wishes = wishes_in(os.environ.get(SWITCH, ""))
+            found = Agreement(load_costs(situation), wishes, _is_on(CHECK))
         except Exception as error:  # a warning, too, may be one: no rank must wait in vain
             found = error
     found = comm.bcast(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -21,8 +20,10 @@ from pycoll.cost import Costs, costs_from
 from pycoll.planning.quantities import format_bytes, format_seconds
 from pycoll.topology import Topology, find_topology, split_by_node, usable_cores
 from pycoll.tuning import file, grid, wishes
+from pycoll.tuning.fit import fit_choices
 from pycoll.tuning.measure import (
     measure_barrier,
+    measure_cached,
     measure_cma,
     measure_fetch,
     measure_kernels,
@@ -85,27 +86,42 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
     points = list(grid.points(topology.nodes, comm.size)) if with_grid else []
     reach = ("stages" if topology.nodes else "mapped") if shares else "messages"
     costs: dict[str, float] = {}
-    measured: list[file.Measured] = []
-    verdicts: list[grid.Verdict] = []
-    with Progress(len(tasks) + len(points), shown=comm.rank == 0) as progress:
+    found: list[tuple[grid.Point, list[file.Measured]]] = []
+    nodes, cores = topology.nodes, topology.cores_per_node
+    steps = len(tasks) + len(points)
+    with Progress(steps, shown=comm.rank == 0, unit="step") as progress:
         for what, task in tasks:
             progress.doing(what)
             costs |= task()
             progress.step()
-        model = costs_from(costs).model(topology.nodes, topology.cores_per_node)
+        model = costs_from(costs).model(nodes, cores)
         for point in points:
             progress.doing(f"{point.collective} {format_bytes(point.size)}")
-            found = grid.measure_point(comm, point, model, reach)
-            measured += found
-            verdicts += grid.judge(point, found, model, grid.kinds(comm, reach))
+            found.append((point, grid.measure_point(comm, point, model, reach)))
             progress.step()
+
+        def judge(some: dict[str, float]) -> list[grid.Verdict]:
+            model = costs_from(some).model(nodes, cores)
+            kinds = grid.kinds(comm, reach)
+            return [one for point, calls in found for one in grid.judge(point, calls, model, kinds)]
+
+        fitted = costs
+        if found and comm.rank == 0:
+            progress.doing("choices by these costs")
+            assumed = {name: getattr(Costs(), name) for name in costs}
+            fitted = fit_choices(costs, assumed, lambda some: grid.mean_ratio(judge(some)))
+        comm.barrier()  # in which the others sleep
     if comm.rank == 0:
-        _print_costs(costs)
-        if verdicts:
-            _print_verdicts(verdicts)
+        _print_costs(costs, fitted)
+        if found:
+            _print_verdicts(judge(fitted))
         if comm.size == 1:
             print(ALONE)
-    return file.Tuning(_machine(comm, topology), costs, measured)
+    return file.Tuning(
+        _machine(comm, topology),
+        [file.MeasuredCosts(comm.size, nodes, cores, fitted)],
+        [one for _, calls in found for one in calls],
+    )
 
 
 def _share_memory(comm: Communicator) -> bool:
@@ -125,11 +141,15 @@ def _cost_tasks(
     """Return what can be measured with these ranks, the same on all."""
     largest = max(node_of, key=node_of.count)
     neighbours = [rank for rank, node in enumerate(node_of) if node == largest]
-    pairs = {}
+    cores = topology.cores_per_node
+    is_crowded = len(neighbours) > cores
+    pair = tuple(neighbours[:2])
+    # Messages of ranks that share cores cost more than those of a pair that is left alone.
+    links = {}
     if len(neighbours) > 1:
-        pairs["intra"] = (neighbours[0], neighbours[1])
+        links["intra"] = tuple(neighbours) if is_crowded else pair
     if comm.node_count > 1:
-        pairs["inter"] = (0, node_of.index(1))
+        links["inter"] = (0, node_of.index(1))
 
     def kernels() -> dict[str, float]:
         found = measure_kernels() if comm.rank == 0 else None
@@ -138,37 +158,41 @@ def _cost_tasks(
 
     def link(which: str) -> Task:
         def task() -> dict[str, float]:
-            alpha, beta = measure_link(comm, pairs[which])
+            shared = cores if which == "intra" else None
+            alpha, beta = measure_link(comm, links[which], shared)
             return {f"{which}_alpha": alpha, f"{which}_beta": beta}
 
         return task
 
     def fetch() -> dict[str, float]:
-        return {"fetch": measure_fetch(comm, pairs["intra"])}
+        return {"fetch": measure_fetch(comm, pair)}
 
     def signal() -> dict[str, float]:
-        return {"signal": measure_signal(comm, pairs["intra"])}
+        return {"signal": measure_signal(comm, pair)}
 
     def cma() -> dict[str, float]:
-        alpha, beta = measure_cma(comm, pairs["intra"])
+        alpha, beta = measure_cma(comm, pair)
         return {"cma_alpha": alpha, "cma_beta": beta}
+
+    def cached() -> dict[str, float]:
+        return {"cached": measure_cached(comm, tuple(neighbours[:cores]))}
 
     def wake() -> dict[str, float]:
         # As many as have a core each, against all.
-        roomy = measure_barrier(comm, tuple(neighbours[: topology.cores_per_node]))
+        roomy = measure_barrier(comm, tuple(neighbours[:cores]))
         crowded = measure_barrier(comm, tuple(neighbours))
-        turns = len(neighbours) / topology.cores_per_node
+        turns = len(neighbours) / cores
         return {"wake": max(crowded / turns - roomy, 0.0)}
 
     where = {"intra": "inside a node", "inter": "between nodes"}
-    tasks: list[tuple[str, Task]] = [("folding and copying", kernels)]
-    tasks += [(f"messages {where[which]}", link(which)) for which in pairs]
+    tasks: list[tuple[str, Task]] = [("folding and copying", kernels), ("caches", cached)]
+    tasks += [(f"messages {where[which]}", link(which)) for which in links]
     if shares and len(neighbours) > 1:
-        if topology.cores_per_node > 1:
+        if cores > 1:
             tasks += [("signals", signal), ("bytes from core to core", fetch)]
             if comm.node_count == 1 and comm._copies_across:
                 tasks.append(("copies by the kernel", cma))
-        if len(neighbours) > topology.cores_per_node:
+        if is_crowded:
             tasks.append(("signals of crowded ranks", wake))
     return tasks
 
@@ -202,7 +226,7 @@ def _keep(path: Any, tuning: file.Tuning) -> int:
     return 0
 
 
-def _print_costs(costs: dict[str, float]) -> None:
+def _print_costs(costs: dict[str, float], fitted: dict[str, float]) -> None:
     names = {
         "intra_alpha": "message inside a node",
         "intra_beta": "bytes of it",
@@ -215,6 +239,7 @@ def _print_costs(costs: dict[str, float]) -> None:
         "wake": "signal among crowded ranks",
         "cma_alpha": "copy by the kernel, more",
         "cma_beta": "bytes of it",
+        "cached": "written past the caches from",
     }
     without = Costs()
     print(f"{'':<28} {'measured':>12} {'else assumed':>14}")
@@ -223,20 +248,25 @@ def _print_costs(costs: dict[str, float]) -> None:
             print(
                 f"{what:<28} {_in_words(name, costs[name]):>12} "
                 f"{_in_words(name, getattr(without, name)):>14}"
+                f"{'' if fitted[name] == costs[name] else '  *'}"
             )
+    if fitted != costs:
+        print("* With what is assumed, auto chooses better here: that is kept.")
     if "wake" in costs:
         print("(among crowded ranks: so much more for each rank of a core)")
     print()
 
 
-def _in_words(name: str, seconds: float) -> str:
+def _in_words(name: str, value: float) -> str:
+    if name == "cached":
+        return format_bytes(round(value))
     if name in ("intra_beta", "inter_beta", "gamma", "copy", "fetch", "cma_beta"):
-        return f"{1e-9 / seconds:.3g} GB/s" if seconds > 0 else "no time"
-    return format_seconds(seconds)
+        return f"{1e-9 / value:.3g} GB/s" if value > 0 else "no time"
+    return format_seconds(value)
 
 
 def _print_verdicts(verdicts: list[grid.Verdict]) -> None:
-    mean = math.exp(sum(math.log(verdict.ratio) for verdict in verdicts) / len(verdicts))
+    mean = grid.mean_ratio(verdicts)
     print(
         f"What auto chooses takes {mean:.2f} times as long as the best of all algorithms "
         f"(geometric mean of {len(verdicts)} calls)."

@@ -4,31 +4,75 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from socket import gethostname
-from typing import Any
+from typing import Any, TypeVar
 
 from pycoll import _core
-from pycoll.cost import COSTS, Costs, costs_from
+from pycoll.cost import Costs, costs_from
 
 #: A path in place of the usual one, or "off".
 SWITCH = "PYCOLL_TUNING"
-FORMAT = "pycoll tuning 2"
+FORMAT = "pycoll tuning 3"
+
+S = TypeVar("S", bound="Situation")
 
 
 @dataclass(frozen=True)
-class Measured:
-    """How long a call took with one algorithm.
+class Situation:
+    """How many ranks there are, and where.
 
     Attributes
     ----------
     nodes : list of int
         The number of each rank's node; empty where there is one only.
+    cores_per_node : int
+        0: one for each rank.
+    """
+
+    ranks: int
+    nodes: list[int]
+    cores_per_node: int
+
+    @property
+    def crowding(self) -> float:
+        """Return how many ranks take turns on a core: at least 1."""
+        busiest = max(map(self.nodes.count, self.nodes), default=self.ranks)
+        return max(busiest / (self.cores_per_node or busiest or 1), 1.0)
+
+    def distance(self, other: Situation) -> tuple[float, bool, float]:
+        """Return how much costs may differ between the two: first by how crowded cores are."""
+
+        def apart(a: float, b: float) -> float:
+            return abs(math.log2(max(a, 1) / max(b, 1)))
+
+        return (
+            apart(self.crowding, other.crowding),
+            bool(self.nodes) != bool(other.nodes),
+            apart(self.ranks, other.ranks),
+        )
+
+
+@dataclass(frozen=True)
+class MeasuredCosts(Situation):
+    """What was measured with some ranks: some of `Costs`, by name."""
+
+    costs: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Measured(Situation):
+    """How long a call took with one algorithm.
+
+    Attributes
+    ----------
     count : int
         Elements of the whole vector, or of one rank's block.
     memory : str
@@ -37,9 +81,6 @@ class Measured:
         0 where messages are not cut.
     """
 
-    ranks: int
-    nodes: list[int]
-    cores_per_node: int
     collective: str
     dtype: str
     count: int
@@ -57,24 +98,35 @@ class Tuning:
     ----------
     machine : dict
         Where and when it was measured, in words: versions, date, processor.
-    costs : dict
-        Those of `Costs` that were measured, by name.
+    costs : list of MeasuredCosts
     measured : list of Measured
     """
 
     machine: dict[str, Any] = field(default_factory=dict)
-    costs: dict[str, float] = field(default_factory=dict)
+    costs: list[MeasuredCosts] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
 
     def updated(self, newer: Tuning) -> Tuning:
         """Return this with what is newer in place of what is of the same kind here."""
 
-        def situation(one: Measured) -> tuple[int, tuple[int, ...], int]:
-            return one.ranks, tuple(one.nodes), one.cores_per_node
+        def kept(known: Sequence[S], again: Sequence[S]) -> list[S]:
+            found = [one for one in known if not any(_are_alike(one, other) for other in again)]
+            return [*found, *again]
 
-        again = {situation(one) for one in newer.measured}
-        kept = [one for one in self.measured if situation(one) not in again]
-        return Tuning(newer.machine, self.costs | newer.costs, kept + newer.measured)
+        costs, measured = kept(self.costs, newer.costs), kept(self.measured, newer.measured)
+        return Tuning(newer.machine, costs, measured)
+
+    def costs_for(self, situation: Situation) -> Costs:
+        """Return the costs of the situation that is nearest.
+
+        What was not measured there is as in the next one, and at last as without measurement.
+        """
+        known = sorted(self.costs, key=situation.distance, reverse=True)
+        return costs_from({name: cost for one in known for name, cost in one.costs.items()})
+
+
+def _are_alike(one: Situation, other: Situation) -> bool:
+    return not any(one.distance(other)) and one.nodes == other.nodes
 
 
 def family() -> str:
@@ -112,12 +164,13 @@ def read(path: Path) -> Tuning:
         raise ValueError(f"its format is not {FORMAT!r}")
     if found.get("family") != family():
         raise ValueError(f"it was measured under {found.get('family')}, and this is {family()}")
-    costs: Any = found.get("costs")
-    costs_from(costs)
     try:
+        costs = [MeasuredCosts(**one) for one in found.get("costs", [])]
         measured = [Measured(**one) for one in found.get("measured", [])]
     except TypeError as error:
         raise ValueError(f"its measurements are incomplete: {error}") from None
+    for one in costs:
+        costs_from(one.costs)
     machine = found.get("machine")
     return Tuning(machine if isinstance(machine, dict) else {}, costs, measured)
 
@@ -144,10 +197,10 @@ def load() -> Tuning | None:
         return None
 
 
-def load_costs() -> Costs:
-    """Return the costs of this machine: measured, or else assumed."""
+def load_costs(situation: Situation) -> Costs:
+    """Return the costs of this machine for so many ranks: measured, or else assumed."""
     found = load()
-    return Costs() if found is None else costs_from(found.costs)
+    return Costs() if found is None else found.costs_for(situation)
 
 
 def write(path: Path, tuning: Tuning) -> None:
@@ -161,7 +214,7 @@ def write(path: Path, tuning: Tuning) -> None:
         "format": FORMAT,
         "family": family(),
         "machine": tuning.machine,
-        "costs": {name: tuning.costs[name] for name in COSTS if name in tuning.costs},
+        "costs": [asdict(one) for one in tuning.costs],
         "measured": [asdict(one) for one in tuning.measured],
     }
     path.parent.mkdir(parents=True, exist_ok=True)

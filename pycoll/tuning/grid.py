@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -122,3 +123,8 @@ def judge(
         auto = next(one for one in able if one.algorithm == name)
         verdicts.append(Verdict(point, memory, auto, min(able, key=lambda one: one.seconds)))
     return verdicts
+
+
+def mean_ratio(verdicts: list[Verdict]) -> float:
+    """Return the geometric mean of how many times too long auto's choices take."""
+    return math.exp(sum(math.log(verdict.ratio) for verdict in verdicts) / len(verdicts))

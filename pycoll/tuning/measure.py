@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from pycoll import _core, shared_memory
 from pycoll.communicator import Communicator
-from pycoll.tuning.calls import Arrays, Call, least_seconds
+from pycoll.tuning.calls import Arrays, Call, least_seconds, time_calls
 from pycoll.tuning.fit import line_through
 
 T = TypeVar("T")
@@ -21,14 +21,20 @@ T = TypeVar("T")
 # A message of 1 MiB is long enough to show the bandwidth, and short enough for a cache, as chunks
 # are.
 MESSAGE_SIZES = (8, 1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20)
-# Longer than the cache of a core, so that operands come from where other ranks' data come from.
-KERNEL_BYTES = 1 << 20
+# Of what a rank has in the end, where many measure messages together.
+MOST_GATHERED = 16 << 20
+# In the caches of a core, as chunks are; what comes from other cores costs more on top.
+KERNEL_BYTES = 256 << 10
 # Of copies of the kernel: what it has to do for each page must show beside what it does once.
 COPY_SIZES = (16 << 10, 64 << 10, 256 << 10)
+# Of what ranks write together: from what most caches hold to what none does.
+WRITTEN = tuple(mib << 20 for mib in (8, 16, 32, 64, 128))
 # Rounds of signals in one call.
 ROUNDS = 64
 #: Seconds for one number: enough for least times that differ by a few percent from run to run.
 BUDGET = 0.25
+#: Seconds that any difference is taken for at least, lest anything is divided by nothing.
+LEAST = 1e-9
 
 
 def measure_kernels() -> dict[str, float]:
@@ -39,44 +45,54 @@ def measure_kernels() -> dict[str, float]:
     return {"gamma": fold / KERNEL_BYTES, "copy": copy / KERNEL_BYTES}
 
 
-def measure_link(comm: Communicator, pair: tuple[int, int]) -> tuple[float, float]:
-    """Return alpha and beta of messages that two ranks exchange. Collective.
+def measure_link(
+    comm: Communicator, members: tuple[int, ...], cores: int | None = None
+) -> tuple[float, float]:
+    """Return alpha and beta of messages that ranks pass on in a ring. Collective.
 
-    The others sleep meanwhile, as far as they can.
+    The others sleep meanwhile, as far as they can. Where the members share ``cores``, they take
+    turns, for which the model allows by itself.
     """
-    with _split(comm, pair) as two, _messages_only():
-        found = None
-        if two is not None:
-            with Communicator(two) as exchanging:
-                found = _exchange(exchanging)
-        comm.barrier()
-    line: tuple[float, float] = comm._mpi.bcast(found, root=pair[0])
-    return line
+    turns = 1.0 if cores is None else max(len(members) / cores, 1.0)
+    with _messages_only():
+        return _among(comm, members, partial(_ring, turns=turns))
 
 
-def _exchange(comm: Communicator) -> tuple[float, float]:
+def _ring(comm: Communicator, *, turns: float) -> tuple[float, float]:
+    sizes = [size for size in MESSAGE_SIZES if size * comm.size <= MOST_GATHERED]
     times = []
-    for size in MESSAGE_SIZES:
-        both = np.zeros((2, size), np.uint8)
-        # In place nothing is copied: one message each way.
-        call = partial(comm.all_gather, both[comm.rank], both.reshape(-1), algorithm="ring")
-        times += least_seconds([call], comm._mpi, BUDGET / len(MESSAGE_SIZES))
-    return line_through(MESSAGE_SIZES, times)
+    for size in sizes:
+        own, gathered = np.zeros(size, np.uint8), np.zeros((comm.size, size), np.uint8)
+        # A copy, and messages one after the other. What is sent must be written anew: else it stays
+        # in the caches of both ranks, and messages seem to take less time than copies.
+        ring = partial(comm.all_gather, own, gathered.reshape(-1), algorithm="ring")
+        copy = partial(_core.copy, gathered[comm.rank], own)
+        whole, part = time_calls([ring, copy], comm._mpi, BUDGET / len(sizes))
+        times.append(max(whole.median - part.median, LEAST) / (comm.size - 1) / turns)
+    return line_through(sizes, times)
 
 
-def measure_signal(comm: Communicator, pair: tuple[int, int]) -> float:
+def measure_signal(comm: Communicator, pair: tuple[int, ...]) -> float:
     """Return the time of a round of signals between two ranks of a node. Collective."""
     return _among(comm, pair, _round_of_signals)
 
 
-def measure_fetch(comm: Communicator, pair: tuple[int, int]) -> float:
+def measure_fetch(comm: Communicator, pair: tuple[int, ...]) -> float:
     """Return how much longer a byte takes from core to core, between two ranks. Collective."""
     return _among(comm, pair, _fetch)
 
 
-def measure_cma(comm: Communicator, pair: tuple[int, int]) -> tuple[float, float]:
+def measure_cma(comm: Communicator, pair: tuple[int, ...]) -> tuple[float, float]:
     """Return how much longer a copy takes that the kernel makes, and per byte. Collective."""
     return _among(comm, pair, _cma)
+
+
+def measure_cached(comm: Communicator, members: tuple[int, ...]) -> float:
+    """Return from how many bytes of all together on ranks copy faster past the caches. Collective.
+
+    They are to have a core each.
+    """
+    return _among(comm, members, _cached)
 
 
 def measure_barrier(comm: Communicator, members: tuple[int, ...]) -> float:
@@ -135,8 +151,26 @@ def _cma(comm: Communicator) -> tuple[float, float]:
     ]
     seconds = least_seconds(calls, comm._mpi, BUDGET)
     pairs = zip(seconds[: len(COPY_SIZES)], seconds[len(COPY_SIZES) :], strict=True)
-    least = 1e-9  # lest anything is divided by nothing
-    return line_through(COPY_SIZES, [max(plain - mapped, least) for plain, mapped in pairs])
+    return line_through(COPY_SIZES, [max(plain - mapped, LEAST) for plain, mapped in pairs])
+
+
+def _cached(comm: Communicator) -> float:
+    found = 2.0 * WRITTEN[-1]
+    for written in reversed(WRITTEN):
+        source, out = (np.ones(written // comm.size, np.uint8) for _ in range(2))
+        # One after the other: what is in the caches keeps copies past them waiting.
+        through, past = (
+            least_seconds(
+                [partial(_core.copy, out, source, past_caches=past_caches)],
+                comm._mpi,
+                BUDGET / len(WRITTEN),
+            )[0]
+            for past_caches in (False, True)
+        )
+        if through <= past:
+            break
+        found = float(written)
+    return found
 
 
 def _barrier(comm: Communicator) -> float:

@@ -1,6 +1,7 @@
 // What an executor may do in one pass over memory.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,30 @@ const Test staged("plan: what a staged all-reduce folds goes into its stage as w
     for (const Plan::PlanStep& step : plan.steps()) {
         if (step.kind == StepKind::reduce) check_equal(step.copies, 1U);
     }
+});
+
+/// How many copies of rank 0 of 2 go past the caches.
+std::ptrdiff_t past_caches(Collective collective, bool in_place, double cached) {
+    const Request request{.collective = collective,
+                          .rank = 0,
+                          .size = 2,
+                          .count = 1000,
+                          .chunk = 1000,
+                          .in_place = in_place};
+    const Schedule schedule = find_algorithm(collective, "direct").build(request);
+    return std::ranges::count_if(Plan(schedule, 4, Plan::default_window, cached).steps(),
+                                 &Plan::PlanStep::leaves_caches);
+}
+
+const Test leaving_caches("plan: what all ranks copy goes past the caches from a length on", [] {
+    // Two blocks of 4000 bytes each.
+    check_equal(past_caches(Collective::all_gather, false, 16'001), 0);
+    check_equal(past_caches(Collective::all_gather, false, 16'000), 2);
+    check_equal(past_caches(Collective::all_to_all, false, 16'000), 2);
+    // 0: as usual with the processor.
+    check_equal(past_caches(Collective::all_gather, false, 0), 0);
+    // What it folds and copies on, it has just read.
+    check_equal(past_caches(Collective::all_reduce, true, 1), 0);
 });
 
 const Test what_goes_along(

@@ -6,9 +6,10 @@
 namespace pycoll::host {
 namespace {
 
-/// Where nothing better is known. Two processes that each copy 1, 4 and 8 MiB (2 cores of an Intel
-/// Emerald Rapids, 2 MiB of second-level cache each): 37, 15 and 13 GB/s through the caches, 32, 24
-/// and 22 past them.
+/// Where nothing better is known: `tune` measures it. Two processes that each copy 1, 4 and 8 MiB
+/// (2 cores of an Intel Emerald Rapids, 2 MiB of second-level cache each): 37, 15 and 13 GB/s
+/// through the caches, 32, 24 and 22 past them. On another Xeon (with AMX), 1, 4, 8 and 32 MiB: 57,
+/// 28, 28 and 21 through them, 40, 26, 26 and 25 past them.
 constexpr std::uint64_t usual = std::uint64_t{16} << 20;
 
 #if defined(__x86_64__)
