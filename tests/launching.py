@@ -28,7 +28,7 @@ ENVIRONMENT = {
     "PYCOLL_TIMEOUT": "60",
 }
 
-#: On how many ranks tests run. PYCOLL_TEST_RANKS=3,4 limits these, as for a second MPI: all but
+#: On how many ranks tests run. PYCOLL_TEST_RANKS=2,4 limits these, as for a second MPI: all but
 #: transport/mpi.cpp is the same. Some tests are for 2 or for 4 ranks only.
 RANKS = [int(ranks) for ranks in os.environ.get("PYCOLL_TEST_RANKS", "1,2,3,4,5,7,8").split(",")]
 

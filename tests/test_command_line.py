@@ -89,7 +89,8 @@ def test_why_prints_measured_times_where_there_are_some(
     path = tmp_path / "tuning.json"
     one = Measured(4, [], 2, "all_reduce", "float32", 1024, "plain", "ring", 0, 4.5e-6)
     costs = MeasuredCosts(4, [], 2, {"gamma": 1 / 8e9})
-    write(path, Tuning({"cores": 2, "date": "today"}, [costs], [one]))
+    crowded = MeasuredCosts(8, [], 2, {"gamma": 1 / 4e9})
+    write(path, Tuning({"cores": 2, "date": "today"}, [crowded, costs], [one]))
     monkeypatch.setenv("PYCOLL_TUNING", str(path))
     arguments = ["plan", "all_reduce", "--ranks", "4", "--bytes", "4K", "--why", "--rank", "0"]
     text = output_of(capsys, *arguments)
@@ -98,6 +99,7 @@ def test_why_prints_measured_times_where_there_are_some(
     [ring] = [line for line in text.splitlines() if line.startswith("    ring ")]
     assert ring.endswith("4.5 µs")
     assert "measured today" in text
+    assert "4 GB/s folded" in output_of(capsys, *arguments, "--ranks", "8")
     # Other ranks, other cores: nothing was measured there.
     for other in (["--ranks", "8"], ["--cores-per-node", "4"]):
         assert "measured  " not in output_of(capsys, *arguments, *other)

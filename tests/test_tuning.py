@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from pycoll.cost import COSTS, Costs, costs_from, default_model
 from pycoll.topology import find_topology, usable_cores
 from pycoll.tuning import file
 from pycoll.tuning.agreement import agree
-from pycoll.tuning.file import Measured, MeasuredCosts, Situation, Tuning
-from pycoll.tuning.fit import fit_choices, line_through
+from pycoll.tuning.file import Measured, MeasuredCosts, Tuning
+from pycoll.tuning.fit import line_through, misleading
+from pycoll.tuning.grid import Grid, Point
+from pycoll.tuning.situation import Situation
 from pycoll.tuning.wishes import wishes_in
 
 ONE = Measured(2, [], 2, "all_reduce", "float32", 16, "plain", "ring", 0, 3e-6)
@@ -121,25 +124,43 @@ def test_ranks_that_share_cores_take_turns(
     assert Situation(ranks, nodes, cores).crowding == crowding
 
 
+def test_situations_that_cannot_be() -> None:
+    for ranks, nodes, cores in ((-1, [], 2), (2, None, 2), (2, [0], 2), ("2", [], 2), (2, [], 2.0)):
+        with pytest.raises(ValueError, match=f"there are no {ranks!r} ranks"):
+            Situation(ranks, nodes, cores)  # type: ignore[arg-type]
+
+
 def test_costs_are_those_measured_where_cores_were_as_crowded() -> None:
     tuning = Tuning(
         costs=[
-            costs_of(8, intra_alpha=8.0, wake=8.0),
+            costs_of(8, intra_alpha=8.0, wake=8.0, fetch=8.0),
             costs_of(2, intra_alpha=2.0, signal=2.0),
             costs_of(4, [0, 0, 1, 1], intra_alpha=4.0, inter_alpha=4.0),
         ]
     )
+    without = Costs()
 
     def found(ranks: int, cores: int, nodes: list[int] | None = None) -> tuple[float, ...]:
         costs = tuning.costs_for(Situation(ranks, nodes or [], cores))
-        return costs.intra_alpha, costs.wake, costs.signal, costs.inter_alpha
+        return costs.intra_alpha, costs.wake, costs.signal, costs.inter_alpha, costs.fetch
 
-    assert found(8, 2) == (8, 8, 2, 4)
-    assert found(16, 4) == found(8, 2)
-    assert found(2, 2) == (2, 8, 2, 4)
+    assert found(8, 2) == (8, 8, 2, 4, 8)
+    assert found(16, 4) == found(4, 2) == found(8, 2)
+    # What crowded ranks were measured at says nothing about those that have a core each.
+    assert found(2, 2) == (2, without.wake, 2, 4, 8)
     assert found(4, 4) == found(2, 2)
-    assert found(4, 2, [0, 0, 1, 1]) == (4, 8, 2, 4)
-    assert Tuning().costs_for(ALONE) == Costs()
+    assert found(4, 2, [0, 0, 1, 1]) == (4, without.wake, 2, 4, 8)
+    # Nor about far more of them.
+    assert found(32, 2)[:2] == (without.intra_alpha, without.wake)
+    assert Tuning().costs_for(ALONE) == without
+
+
+def test_costs_in_place_of_which_others_are_assumed_are_not_used() -> None:
+    crowded = replace(costs_of(8, signal=8.0, gamma=8.0), assumed=["signal"])
+    tuning = Tuning(costs=[crowded, costs_of(2, signal=2.0)])
+    costs = tuning.costs_for(Situation(8, [], 2))
+    assert (costs.signal, costs.gamma) == (Costs().signal, 8)
+    assert tuning.costs_for(Situation(2, [], 2)).signal == 2
 
 
 def test_a_message_inside_a_node_is_a_copy_at_least() -> None:
@@ -148,18 +169,37 @@ def test_a_message_inside_a_node_is_a_copy_at_least() -> None:
     assert Costs().model().intra_node.beta == Costs().intra_beta - 2 * Costs().fetch
 
 
-def test_costs_that_mislead_are_as_assumed() -> None:
+def test_costs_that_mislead_are_named() -> None:
     measured, assumed = {"gamma": 1.0, "copy": 1.0, "wake": 1.0}, dict.fromkeys(COSTS, 2.0)
 
-    def regret(costs: dict[str, float]) -> float:
-        # Copy misleads, wake alone would do no harm, gamma is better as measured.
-        return 1 + 0.2 * (costs["copy"] == 1) + 0.1 * (costs["gamma"] == 2)
+    def found(slowness: Callable[[dict[str, float]], float]) -> list[str]:
+        return misleading(measured, assumed, slowness)
 
-    assert fit_choices(measured, assumed, regret) == {"gamma": 1.0, "copy": 2.0, "wake": 1.0}
-    # Where all is equally good, what was measured stays; if all of it misleads, nothing does.
-    assert fit_choices(measured, assumed, lambda costs: 1.0) == measured
-    only_assumed = fit_choices(measured, assumed, lambda costs: 9.0 - sum(costs.values()))
-    assert only_assumed == dict.fromkeys(measured, 2.0)
+    # Copy misleads, gamma is better as measured, and wake makes no difference.
+    assert found(lambda it: 1 + 0.2 * (it["copy"] == 1) + 0.1 * (it["gamma"] == 2)) == ["copy"]
+    assert found(lambda it: 1.0) == []
+    assert found(lambda it: 9 - sum(it.values())) == list(measured)
+    # What differs by less than times do from run to run stays as measured.
+    assert found(lambda it: 1 + 0.003 * (it["wake"] == 1)) == []
+    # That gamma misleads shows only beside the assumed wake.
+    assert found(
+        lambda it: 1 + 0.2 * (it["wake"] == 1) + 0.2 * (it["gamma"] == 1 and it["wake"] == 2)
+    ) == ["gamma", "wake"]
+
+
+def test_messages_that_seem_cheaper_than_they_are_do_not_mislead_auto() -> None:
+    situation = Situation(4, [], 2)
+    request = _core.Request("all_gather", rank=0, size=4, count=1 << 17)
+    point = Point("all_gather", 2 << 20, 1 << 17, request)
+    one = Measured(4, [], 2, "all_gather", "float32", 1 << 17, "registered", "direct", 0, 1e-4)
+    names = [name for name, _, _ in _core.candidates(request, 4, default_model(), "mapped")]
+    calls = [one] + [replace(one, algorithm=name, seconds=1e-3) for name in names]
+    grid = Grid(situation, {"registered": "mapped"}, [(point, calls)])
+    costs = {"intra_alpha": 1e-9, "intra_beta": 1e-13, "copy": 1e-13, "fetch": 1e-9, "cached": 1.0}
+    assert [verdict.ratio for verdict in grid.judge(costs)] == [10]
+    used = {name: cost for name, cost in costs.items() if name not in grid.misleading_costs(costs)}
+    assert [verdict.ratio for verdict in grid.judge(used)] == [1]
+    assert used["cached"] == 1
 
 
 def good() -> dict[str, object]:
@@ -177,6 +217,9 @@ def good() -> dict[str, object]:
         (json.dumps(good() | {"costs": None}), "measurements are incomplete"),
         (json.dumps(good() | {"costs": [asdict(costs_of(2)) | {"costs": 7}]}), "no mapping"),
         (json.dumps(good() | {"costs": [asdict(costs_of(2, gamma=-1))]}), "no finite number"),
+        (json.dumps(good() | {"costs": [asdict(costs_of(2)) | {"nodes": None}]}), "no 2 ranks"),
+        (json.dumps(good() | {"costs": [asdict(costs_of(2)) | {"ranks": "2"}]}), "no '2' ranks"),
+        (json.dumps(good() | {"costs": [asdict(costs_of(2)) | {"assumed": ["x"]}]}), "named 'x'"),
         (json.dumps(good() | {"measured": [{"ranks": 2}]}), "measurements are incomplete"),
         (json.dumps(good() | {"measured": 7}), "measurements are incomplete"),
         ("\xff", "codec"),
@@ -280,7 +323,8 @@ def test_wishes_are_passed_over_where_they_cannot_serve() -> None:
 def test_agreement_is_what_the_file_and_the_environment_say(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.write(path, Tuning(costs=[costs_of(1, gamma=1e-9)]))
+    crowded = MeasuredCosts(9 * len(usable_cores()), [], len(usable_cores()), {"gamma": 1.0})
+    file.write(path, Tuning(costs=[costs_of(1, gamma=1e-9), crowded]))
     monkeypatch.setenv("PYCOLL_ALGORITHM", "all_reduce:ring")
     topology = find_topology(MPI.COMM_SELF, MPI.COMM_SELF)
     found = agree(MPI.COMM_SELF, topology)
@@ -317,6 +361,7 @@ def test_kernels_do_what_they_are_measured_for() -> None:
     [
         (1, "", {"gamma", "copy", "cached"}),
         (3, "2+1", set(COSTS) - {"signal", "wake", "cma_alpha", "cma_beta"}),
+        (2 * len(usable_cores()) + 1, "", {"intra_alpha", "intra_beta", "wake", "cached"}),
     ],
 )
 def test_tune_measures_what_there_is_to_measure(
@@ -347,6 +392,9 @@ def test_tune_measures_collectives_and_says_how_well_auto_chooses(
     assert "message inside a node" in done.stdout
     assert "times as long as the best of all algorithms" in done.stdout
     tuning = file.read(path)
+    [measured_costs] = tuning.costs
+    assert set(measured_costs.assumed) <= set(measured_costs.costs)
+    assert done.stdout.count("  *\n") == len(measured_costs.assumed)
     measured = tuning.measured
     assert {one.ranks for one in measured} == {2}
     assert {"ring", "one_shot", "staged", "direct"} <= {one.algorithm for one in measured}
@@ -354,7 +402,7 @@ def test_tune_measures_collectives_and_says_how_well_auto_chooses(
     assert "registered" in {one.memory for one in direct}
     assert {one.memory for one in measured if one not in direct} == {"plain"}
     if len(usable_cores()) > 1:  # the kernel may not be allowed to copy between ranks
-        has_cma = "cma_beta" in tuning.costs[0].costs
+        has_cma = "cma_beta" in measured_costs.costs
         assert ("plain" in {one.memory for one in direct}) == has_cma
 
 

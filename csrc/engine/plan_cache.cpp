@@ -1,8 +1,10 @@
 #include "engine/plan_cache.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
+#include "device/host/caches.hpp"
 #include "engine/roll_call.hpp"
 #include "schedule/builder.hpp"
 
@@ -70,7 +72,7 @@ std::shared_ptr<const Plan> PlanCache::collective(const Request& request, const 
     return remember(
         plans_, Key{request, element, call.algorithm, call.chunk_bytes, with_counts, fits, reach},
         std::make_shared<const Plan>(chosen.algorithm->build(full), element,
-                                     window(chosen.chunk * element), model_.cached));
+                                     window(chosen.chunk * element), cached(request)));
 }
 
 /// Messages under way at once from one rank to another.
@@ -78,6 +80,14 @@ std::uint32_t PlanCache::window(std::size_t chunk_bytes) const {
     const bool through_host = model_.staging.alpha > 0 || model_.staging.beta > 0;
     return through_host ? pipeline_depth(static_cast<double>(chunk_bytes), model_)
                         : Plan::default_window;
+}
+
+/// Of the ranks of all nodes, each of which has caches of its own.
+double PlanCache::cached(const Request& request) const {
+    const double of_node =
+        model_.cached > 0 ? model_.cached : static_cast<double>(host::most_cached());
+    const auto last = std::ranges::max_element(request.nodes);
+    return of_node * (last == request.nodes.end() ? 1 : *last + 1);
 }
 
 const std::shared_ptr<const Plan>& PlanCache::meeting(int rank, int size,

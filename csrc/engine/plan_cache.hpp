@@ -90,6 +90,7 @@ private:
     };
 
     [[nodiscard]] std::uint32_t window(std::size_t chunk_bytes) const;
+    [[nodiscard]] double cached(const Request& request) const;
 
     CostModel model_;
     Wishes wishes_;

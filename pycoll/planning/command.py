@@ -16,7 +16,8 @@ from pycoll.planning.model_words import model_in_words
 from pycoll.planning.plans import REACH, Plan, plan
 from pycoll.planning.quantities import format_bytes, format_seconds, parse_size
 from pycoll.planning.traffic import traffic_in_words
-from pycoll.tuning.file import Situation, Tuning, load
+from pycoll.tuning.file import Tuning, load
+from pycoll.tuning.situation import Situation
 
 # Longer tables scroll off a screen.
 MOST_STEPS = 60

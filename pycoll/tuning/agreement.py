@@ -9,7 +9,8 @@ from mpi4py import MPI
 
 from pycoll.cost import Costs
 from pycoll.topology import Topology
-from pycoll.tuning.file import Situation, load_costs
+from pycoll.tuning.file import load_costs
+from pycoll.tuning.situation import Situation
 from pycoll.tuning.wishes import SWITCH, wishes_in
 
 #: Set to 1, ranks that share no memory see, too, whether all make the same calls.

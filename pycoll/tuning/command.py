@@ -20,7 +20,6 @@ from pycoll.cost import Costs, costs_from
 from pycoll.planning.quantities import format_bytes, format_seconds
 from pycoll.topology import Topology, find_topology, split_by_node, usable_cores
 from pycoll.tuning import file, grid, wishes
-from pycoll.tuning.fit import fit_choices
 from pycoll.tuning.measure import (
     measure_barrier,
     measure_cached,
@@ -30,6 +29,7 @@ from pycoll.tuning.measure import (
     measure_link,
     measure_signal,
 )
+from pycoll.tuning.situation import Situation
 
 #: A choice this much slower than the best one is worth a line.
 NOTABLE = 1.15
@@ -85,42 +85,37 @@ def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file
     tasks = _cost_tasks(comm, topology, node_of, shares=shares)
     points = list(grid.points(topology.nodes, comm.size)) if with_grid else []
     reach = ("stages" if topology.nodes else "mapped") if shares else "messages"
+    situation = Situation(comm.size, topology.nodes, topology.cores_per_node)
     costs: dict[str, float] = {}
-    found: list[tuple[grid.Point, list[file.Measured]]] = []
-    nodes, cores = topology.nodes, topology.cores_per_node
-    steps = len(tasks) + len(points)
+    measured = grid.Grid(situation, grid.kinds(comm, reach))
+    assumed: list[str] = []
+    steps = len(tasks) + len(points) + bool(points)
     with Progress(steps, shown=comm.rank == 0, unit="step") as progress:
         for what, task in tasks:
             progress.doing(what)
             costs |= task()
             progress.step()
-        model = costs_from(costs).model(nodes, cores)
+        model = costs_from(costs).model(situation.nodes, situation.cores_per_node)
         for point in points:
             progress.doing(f"{point.collective} {format_bytes(point.size)}")
-            found.append((point, grid.measure_point(comm, point, model, reach)))
+            measured.calls.append((point, grid.measure_point(comm, point, model, reach)))
             progress.step()
-
-        def judge(some: dict[str, float]) -> list[grid.Verdict]:
-            model = costs_from(some).model(nodes, cores)
-            kinds = grid.kinds(comm, reach)
-            return [one for point, calls in found for one in grid.judge(point, calls, model, kinds)]
-
-        fitted = costs
-        if found and comm.rank == 0:
+        if points and comm.rank == 0:
             progress.doing("choices by these costs")
-            assumed = {name: getattr(Costs(), name) for name in costs}
-            fitted = fit_choices(costs, assumed, lambda some: grid.mean_ratio(judge(some)))
+            assumed = measured.misleading_costs(costs)
+            progress.step()
         comm.barrier()  # in which the others sleep
     if comm.rank == 0:
-        _print_costs(costs, fitted)
-        if found:
-            _print_verdicts(judge(fitted))
+        _print_costs(costs, assumed)
+        if points:
+            used = {name: cost for name, cost in costs.items() if name not in assumed}
+            _print_verdicts(measured.judge(used))
         if comm.size == 1:
             print(ALONE)
     return file.Tuning(
         _machine(comm, topology),
-        [file.MeasuredCosts(comm.size, nodes, cores, fitted)],
-        [one for _, calls in found for one in calls],
+        [file.MeasuredCosts(**vars(situation), costs=costs, assumed=assumed)],
+        [one for _, calls in measured.calls for one in calls],
     )
 
 
@@ -142,7 +137,8 @@ def _cost_tasks(
     largest = max(node_of, key=node_of.count)
     neighbours = [rank for rank, node in enumerate(node_of) if node == largest]
     cores = topology.cores_per_node
-    is_crowded = len(neighbours) > cores
+    crowding = Situation(len(neighbours), [], cores).crowding
+    is_crowded = crowding > 1
     pair = tuple(neighbours[:2])
     # Messages of ranks that share cores cost more than those of a pair that is left alone.
     links = {}
@@ -158,8 +154,8 @@ def _cost_tasks(
 
     def link(which: str) -> Task:
         def task() -> dict[str, float]:
-            shared = cores if which == "intra" else None
-            alpha, beta = measure_link(comm, links[which], shared)
+            turns = crowding if which == "intra" else 1.0
+            alpha, beta = measure_link(comm, links[which], turns)
             return {f"{which}_alpha": alpha, f"{which}_beta": beta}
 
         return task
@@ -181,14 +177,15 @@ def _cost_tasks(
         # As many as have a core each, against all.
         roomy = measure_barrier(comm, tuple(neighbours[:cores]))
         crowded = measure_barrier(comm, tuple(neighbours))
-        turns = len(neighbours) / cores
-        return {"wake": max(crowded / turns - roomy, 0.0)}
+        return {"wake": max(crowded / crowding - roomy, 0.0)}
 
     where = {"intra": "inside a node", "inter": "between nodes"}
     tasks: list[tuple[str, Task]] = [("folding and copying", kernels), ("caches", cached)]
     tasks += [(f"messages {where[which]}", link(which)) for which in links]
     if shares and len(neighbours) > 1:
-        if cores > 1:
+        if cores == 1:
+            tasks.append(("bytes from core to core", lambda: {"fetch": 0.0}))
+        else:
             tasks += [("signals", signal), ("bytes from core to core", fetch)]
             if comm.node_count == 1 and comm._copies_across:
                 tasks.append(("copies by the kernel", cma))
@@ -226,7 +223,7 @@ def _keep(path: Any, tuning: file.Tuning) -> int:
     return 0
 
 
-def _print_costs(costs: dict[str, float], fitted: dict[str, float]) -> None:
+def _print_costs(costs: dict[str, float], assumed: list[str]) -> None:
     names = {
         "intra_alpha": "message inside a node",
         "intra_beta": "bytes of it",
@@ -248,10 +245,10 @@ def _print_costs(costs: dict[str, float], fitted: dict[str, float]) -> None:
             print(
                 f"{what:<28} {_in_words(name, costs[name]):>12} "
                 f"{_in_words(name, getattr(without, name)):>14}"
-                f"{'' if fitted[name] == costs[name] else '  *'}"
+                f"{'  *' if name in assumed else ''}"
             )
-    if fitted != costs:
-        print("* With what is assumed, auto chooses better here: that is kept.")
+    if assumed:
+        print("* With what is assumed, auto chooses better here: that is used.")
     if "wake" in costs:
         print("(among crowded ranks: so much more for each rank of a core)")
     print()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import re
 import tempfile
@@ -17,54 +16,32 @@ from typing import Any, TypeVar
 
 from pycoll import _core
 from pycoll.cost import Costs, costs_from
+from pycoll.tuning.situation import Situation
 
 #: A path in place of the usual one, or "off".
 SWITCH = "PYCOLL_TUNING"
 FORMAT = "pycoll tuning 3"
 
-S = TypeVar("S", bound="Situation")
+#: Costs that are others where other numbers of ranks share a core.
+BY_CROWDING = ("intra_alpha", "intra_beta", "wake")
 
-
-@dataclass(frozen=True)
-class Situation:
-    """How many ranks there are, and where.
-
-    Attributes
-    ----------
-    nodes : list of int
-        The number of each rank's node; empty where there is one only.
-    cores_per_node : int
-        0: one for each rank.
-    """
-
-    ranks: int
-    nodes: list[int]
-    cores_per_node: int
-
-    @property
-    def crowding(self) -> float:
-        """Return how many ranks take turns on a core: at least 1."""
-        busiest = max(map(self.nodes.count, self.nodes), default=self.ranks)
-        return max(busiest / (self.cores_per_node or busiest or 1), 1.0)
-
-    def distance(self, other: Situation) -> tuple[float, bool, float]:
-        """Return how much costs may differ between the two: first by how crowded cores are."""
-
-        def apart(a: float, b: float) -> float:
-            return abs(math.log2(max(a, 1) / max(b, 1)))
-
-        return (
-            apart(self.crowding, other.crowding),
-            bool(self.nodes) != bool(other.nodes),
-            apart(self.ranks, other.ranks),
-        )
+S = TypeVar("S", bound=Situation)
 
 
 @dataclass(frozen=True)
 class MeasuredCosts(Situation):
-    """What was measured with some ranks: some of `Costs`, by name."""
+    """What was measured with some ranks.
+
+    Attributes
+    ----------
+    costs : dict
+        Some of `Costs`, by name.
+    assumed : list of str
+        Those of them in place of which auto chooses better with what is assumed else.
+    """
 
     costs: dict[str, float]
+    assumed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -109,9 +86,12 @@ class Tuning:
     def updated(self, newer: Tuning) -> Tuning:
         """Return this with what is newer in place of what is of the same kind here."""
 
+        def key(one: Situation) -> tuple[int, tuple[int, ...], int]:
+            return one.ranks, tuple(one.nodes), one.cores_per_node
+
         def kept(known: Sequence[S], again: Sequence[S]) -> list[S]:
-            found = [one for one in known if not any(_are_alike(one, other) for other in again)]
-            return [*found, *again]
+            replaced = set(map(key, again))
+            return [*(one for one in known if key(one) not in replaced), *again]
 
         costs, measured = kept(self.costs, newer.costs), kept(self.measured, newer.measured)
         return Tuning(newer.machine, costs, measured)
@@ -119,14 +99,16 @@ class Tuning:
     def costs_for(self, situation: Situation) -> Costs:
         """Return the costs of the situation that is nearest.
 
-        What was not measured there is as in the next one, and at last as without measurement.
+        What was not measured there is as in the next one, and at last as without measurement; so
+        is what depends on how crowded the cores are, where that is not alike.
         """
-        known = sorted(self.costs, key=situation.distance, reverse=True)
-        return costs_from({name: cost for one in known for name, cost in one.costs.items()})
-
-
-def _are_alike(one: Situation, other: Situation) -> bool:
-    return not any(one.distance(other)) and one.nodes == other.nodes
+        found: dict[str, float] = {}
+        for one in sorted(self.costs, key=situation.distance, reverse=True):
+            left_out = () if situation.is_as_crowded(one) else BY_CROWDING
+            found |= {name: cost for name, cost in one.costs.items() if name not in left_out}
+            for name in one.assumed:
+                found.pop(name, None)
+        return costs_from(found)
 
 
 def family() -> str:
@@ -167,10 +149,11 @@ def read(path: Path) -> Tuning:
     try:
         costs = [MeasuredCosts(**one) for one in found.get("costs", [])]
         measured = [Measured(**one) for one in found.get("measured", [])]
+        for one in costs:
+            costs_from(one.costs)
+            costs_from(dict.fromkeys(one.assumed, 0))
     except TypeError as error:
         raise ValueError(f"its measurements are incomplete: {error}") from None
-    for one in costs:
-        costs_from(one.costs)
     machine = found.get("machine")
     return Tuning(machine if isinstance(machine, dict) else {}, costs, measured)
 

@@ -26,35 +26,39 @@ def _only(column: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
     return float(column.sum() / (column @ column))
 
 
-def fit_choices(
+def misleading(
     measured: Mapping[str, float],
     assumed: Mapping[str, float],
-    regret: Callable[[dict[str, float]], float],
-) -> dict[str, float]:
-    """Return costs, each as measured, unless what is assumed makes better choices.
+    slowness: Callable[[dict[str, float]], float],
+) -> list[str]:
+    """Return the names of measured costs that make worse choices than what is assumed else.
 
     A cost that was measured by itself may mislead where the model leaves something out.
 
     Parameters
     ----------
-    regret : callable
+    measured, assumed : dict
+        The second has a value for each name in the first.
+    slowness : callable
         Of some costs, how many times as long as the best algorithms those take that are chosen by
         them.
     """
+    # From run to run, the times of a call differ by more; over all calls, this is less than the
+    # mean does.
+    noise = 1.005
     known: dict[tuple[float, ...], float] = {}
 
-    def regret_of(costs: dict[str, float]) -> float:
+    def slowness_of(costs: dict[str, float]) -> float:
         key = tuple(costs.values())
         if key not in known:
-            known[key] = regret(costs)
+            known[key] = slowness(costs)
         return known[key]
 
-    noise = 1.005
-    best = min((dict(measured), {name: assumed[name] for name in measured}), key=regret_of)
+    best = min((dict(measured), {name: assumed[name] for name in measured}), key=slowness_of)
     for _ in range(2):  # what is better may depend on the others
         for name in measured:
             as_measured, as_assumed = best | {name: measured[name]}, best | {name: assumed[name]}
-            better = min((as_measured, as_assumed), key=regret_of)
-            is_as_good = regret_of(as_measured) <= noise * min(known.values())
+            better = min((as_measured, as_assumed), key=slowness_of)
+            is_as_good = slowness_of(as_measured) <= noise * min(known.values())
             best = as_measured if is_as_good else better
-    return best
+    return [name for name in measured if best[name] != measured[name]]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from pycoll import _core
 from pycoll.communicator import Communicator
+from pycoll.cost import Costs, costs_from
 from pycoll.planning.bandwidth import BLOCKWISE
 from pycoll.planning.plans import needs_arrays
 from pycoll.tuning.calls import DTYPE, MEASURED, Arrays, time_calls
 from pycoll.tuning.file import Measured
+from pycoll.tuning.fit import misleading
+from pycoll.tuning.situation import Situation
 
 #: Bytes of the vector, or of the blocks of all ranks.
 SIZES = (64, 4 << 10, 32 << 10, 256 << 10, 2 << 20)
@@ -123,6 +126,37 @@ def judge(
         auto = next(one for one in able if one.algorithm == name)
         verdicts.append(Verdict(point, memory, auto, min(able, key=lambda one: one.seconds)))
     return verdicts
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All calls that were measured in a situation.
+
+    Attributes
+    ----------
+    calls : list of pairs
+        Each point, and how long it took with each algorithm.
+    kinds : dict
+        See `kinds`.
+    """
+
+    situation: Situation
+    kinds: dict[str, str]
+    calls: list[tuple[Point, list[Measured]]] = field(default_factory=list)
+
+    def judge(self, costs: dict[str, float]) -> list[Verdict]:
+        """Return how well auto would have chosen with these costs, and the others as assumed."""
+        model = costs_from(costs).model(self.situation.nodes, self.situation.cores_per_node)
+        return [
+            verdict
+            for point, measured in self.calls
+            for verdict in judge(point, measured, model, self.kinds)
+        ]
+
+    def misleading_costs(self, costs: dict[str, float]) -> list[str]:
+        """Return the names of those in place of which auto chooses better with what is assumed."""
+        measured = {name: cost for name, cost in costs.items() if name != "cached"}  # no choice's
+        return misleading(measured, asdict(Costs()), lambda some: mean_ratio(self.judge(some)))
 
 
 def mean_ratio(verdicts: list[Verdict]) -> float:

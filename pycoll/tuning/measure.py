@@ -27,8 +27,10 @@ MOST_GATHERED = 16 << 20
 KERNEL_BYTES = 256 << 10
 # Of copies of the kernel: what it has to do for each page must show beside what it does once.
 COPY_SIZES = (16 << 10, 64 << 10, 256 << 10)
-# Of what ranks write together: from what most caches hold to what none does.
+# Of what ranks write together: from what most caches hold to what few do.
 WRITTEN = tuple(mib << 20 for mib in (8, 16, 32, 64, 128))
+# How many times faster copies past the caches must be: the least times differ by less.
+CLEARLY = 1.03
 # Rounds of signals in one call.
 ROUNDS = 64
 #: Seconds for one number: enough for least times that differ by a few percent from run to run.
@@ -45,21 +47,20 @@ def measure_kernels() -> dict[str, float]:
     return {"gamma": fold / KERNEL_BYTES, "copy": copy / KERNEL_BYTES}
 
 
-def measure_link(
-    comm: Communicator, members: tuple[int, ...], cores: int | None = None
-) -> tuple[float, float]:
+def measure_link(comm: Communicator, members: tuple[int, ...], turns: float) -> tuple[float, float]:
     """Return alpha and beta of messages that ranks pass on in a ring. Collective.
 
-    The others sleep meanwhile, as far as they can. Where the members share ``cores``, they take
-    turns, for which the model allows by itself.
+    The others sleep meanwhile, as far as they can. ``turns`` is how many members share a core: for
+    that the model allows by itself.
     """
-    turns = 1.0 if cores is None else max(len(members) / cores, 1.0)
     with _messages_only():
         return _among(comm, members, partial(_ring, turns=turns))
 
 
 def _ring(comm: Communicator, *, turns: float) -> tuple[float, float]:
-    sizes = [size for size in MESSAGE_SIZES if size * comm.size <= MOST_GATHERED]
+    # The copy must go through the caches in the ring, too.
+    most = min(MOST_GATHERED, _core.most_cached())
+    sizes = [size for size in MESSAGE_SIZES if size * comm.size < most]
     times = []
     for size in sizes:
         own, gathered = np.zeros(size, np.uint8), np.zeros((comm.size, size), np.uint8)
@@ -67,6 +68,7 @@ def _ring(comm: Communicator, *, turns: float) -> tuple[float, float]:
         # in the caches of both ranks, and messages seem to take less time than copies.
         ring = partial(comm.all_gather, own, gathered.reshape(-1), algorithm="ring")
         copy = partial(_core.copy, gathered[comm.rank], own)
+        # Of the least times of ranks that share cores, some are those of lucky turns.
         whole, part = time_calls([ring, copy], comm._mpi, BUDGET / len(sizes))
         times.append(max(whole.median - part.median, LEAST) / (comm.size - 1) / turns)
     return line_through(sizes, times)
@@ -88,9 +90,9 @@ def measure_cma(comm: Communicator, pair: tuple[int, ...]) -> tuple[float, float
 
 
 def measure_cached(comm: Communicator, members: tuple[int, ...]) -> float:
-    """Return from how many bytes of all together on ranks copy faster past the caches. Collective.
+    """Return from how many bytes on it is faster to copy past the caches. Collective.
 
-    They are to have a core each.
+    These are the bytes that all members write together; each is to have a core of its own.
     """
     return _among(comm, members, _cached)
 
@@ -167,7 +169,7 @@ def _cached(comm: Communicator) -> float:
             )[0]
             for past_caches in (False, True)
         )
-        if through <= past:
+        if through < CLEARLY * past:
             break
         found = float(written)
     return found

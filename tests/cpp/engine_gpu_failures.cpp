@@ -38,10 +38,16 @@ void reduce_on(const Ranks& ranks, Path path, int rank, int calls,
     }
 }
 
-/// What is alive of a kind, not counting communicators that only the progress thread still keeps.
+/// What is alive of a kind when nothing is outstanding any more: the progress thread keeps a
+/// communicator until it has seen that.
 struct Alive {
     Alive() {
-        stop_progress();
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        while (anything_is_watched()) {
+            check(std::chrono::steady_clock::now() < deadline, "something stays outstanding");
+            help_watched();
+        }
+        stop_progress();  // joins a thread that may just be dropping what it watched
         allocations = fake_cuda_alive("allocations");
         pinned = fake_cuda_alive("pinned");
         streams = fake_cuda_alive("streams");
