@@ -38,8 +38,9 @@ class Costs:
         So much more for each copy from or to an array of another rank that is not registered, which
         the kernel makes (cross memory attach), and per byte of it.
     cached : float
-        A number of bytes: where the ranks of a node together copy fewer to their outputs in a call,
-        that is faster through the caches than past them. By default as usual with the processor.
+        A number of bytes: where the ranks of a node together read and write fewer in a call for
+        what they copy to their outputs, that is faster through the caches than past them. By
+        default as usual with the processor.
     """
 
     # Measured between processes of one host (2 cores of an AMD EPYC, virtual; MPICH 5, Open MPI 5):

@@ -108,19 +108,26 @@ void Plan::mark_lone_readers(const Schedule& schedule) {
     }
 }
 
-/// Where all ranks together take out more than the caches hold. Not what is copied from one output
-/// to others: an all-reduce in place has just read what it overwrites there.
+/// Where what all ranks together take out, and what they read for that, is more than the caches
+/// hold. Not what is copied from one output to others: an all-reduce in place has just read what it
+/// overwrites there.
 void Plan::mark_copies_that_leave_caches(const Schedule& schedule, double cached) {
     const auto takes_out = [](const Step& step) {
         return step.kind == StepKind::copy && step.dst.buffer == Buffer::output &&
                step.srcs[0].buffer != Buffer::output;
     };
-    std::uint64_t taken_out = 0;
+    std::uint64_t touched = 0;
+    Slice last = {};
     for (const Step& step : schedule.steps) {
-        if (takes_out(step)) taken_out += step.dst.count * element_size_;
+        if (step.kind != StepKind::copy) continue;
+        if (takes_out(step)) touched += step.dst.count;
+        // What goes to several places is read once.
+        const Slice& read = step.srcs[0];
+        if (read.buffer == Buffer::input && read != last) touched += read.count;
+        last = read;
     }
     const double most = cached > 0 ? cached : static_cast<double>(host::most_cached());
-    if (static_cast<double>(taken_out) * size_ < most) return;
+    if (static_cast<double>(touched * element_size_) * size_ < most) return;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
         steps_[i].leaves_caches = takes_out(schedule.steps[i]);
     }

@@ -47,8 +47,8 @@ public:
     /// Messages under way per channel. More hide latency; each received fold needs memory.
     static constexpr std::uint32_t default_window = 4;
 
-    /// `cached`: where all ranks together copy fewer bytes to their outputs, these go through the
-    /// caches; 0: as usual with the processor.
+    /// `cached`: where all ranks together read and write fewer bytes for what they copy to their
+    /// outputs, that goes through the caches; 0: as usual with the processor.
     Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window = default_window,
          double cached = 0);
 

@@ -30,9 +30,9 @@ struct CostModel {
     /// Do readers take over the lines of stages that they have read (host::take_lines_over)? Then
     /// all that is staged is faster than these costs say.
     bool takes_lines_over = false;
-    /// Where the ranks of a node together copy fewer bytes to their outputs in a call, that is
-    /// faster through the caches than past them; 0: as usual with such processors
-    /// (host::most_cached).
+    /// Where the ranks of a node together read and write fewer bytes in a call for what they copy
+    /// to their outputs, that is faster through the caches than past them; 0: as usual with such
+    /// processors (host::most_cached).
     double cached = 0;
     /// Of a message between the GPU that it is for and the host that sends or receives it: for each
     /// end, which can move one each way while messages are on their way.

@@ -236,7 +236,7 @@ def _print_costs(costs: dict[str, float], assumed: list[str]) -> None:
         "wake": "signal among crowded ranks",
         "cma_alpha": "copy by the kernel, more",
         "cma_beta": "bytes of it",
-        "cached": "written past the caches from",
+        "cached": "copied past the caches from",
     }
     without = Costs()
     print(f"{'':<28} {'measured':>12} {'else assumed':>14}")

@@ -27,8 +27,8 @@ MOST_GATHERED = 16 << 20
 KERNEL_BYTES = 256 << 10
 # Of copies of the kernel: what it has to do for each page must show beside what it does once.
 COPY_SIZES = (16 << 10, 64 << 10, 256 << 10)
-# Of what ranks write together: from what most caches hold to what few do.
-WRITTEN = tuple(mib << 20 for mib in (8, 16, 32, 64, 128))
+# Of what ranks read and write together: from what most caches hold to what few do.
+TOUCHED = tuple(mib << 20 for mib in (16, 32, 64, 128, 256))
 # How many times faster copies past the caches must be: the least times differ by less.
 CLEARLY = 1.03
 # Rounds of signals in one call.
@@ -92,7 +92,7 @@ def measure_cma(comm: Communicator, pair: tuple[int, ...]) -> tuple[float, float
 def measure_cached(comm: Communicator, members: tuple[int, ...]) -> float:
     """Return from how many bytes on it is faster to copy past the caches. Collective.
 
-    These are the bytes that all members write together; each is to have a core of its own.
+    These are the bytes that all members together read and write; each is to have a core of its own.
     """
     return _among(comm, members, _cached)
 
@@ -157,21 +157,21 @@ def _cma(comm: Communicator) -> tuple[float, float]:
 
 
 def _cached(comm: Communicator) -> float:
-    found = 2.0 * WRITTEN[-1]
-    for written in reversed(WRITTEN):
-        source, out = (np.ones(written // comm.size, np.uint8) for _ in range(2))
+    found = 2.0 * TOUCHED[-1]
+    for touched in reversed(TOUCHED):
+        source, out = (np.ones(touched // 2 // comm.size, np.uint8) for _ in range(2))
         # One after the other: what is in the caches keeps copies past them waiting.
         through, past = (
             least_seconds(
                 [partial(_core.copy, out, source, past_caches=past_caches)],
                 comm._mpi,
-                BUDGET / len(WRITTEN),
+                BUDGET / len(TOUCHED),
             )[0]
             for past_caches in (False, True)
         )
         if through < CLEARLY * past:
             break
-        found = float(written)
+        found = float(touched)
     return found
 
 

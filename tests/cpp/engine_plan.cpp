@@ -68,10 +68,11 @@ std::ptrdiff_t past_caches(Collective collective, bool in_place, double cached) 
 }
 
 const Test leaving_caches("plan: what all ranks copy goes past the caches from a length on", [] {
-    // Two blocks of 4000 bytes each.
-    check_equal(past_caches(Collective::all_gather, false, 16'001), 0);
-    check_equal(past_caches(Collective::all_gather, false, 16'000), 2);
-    check_equal(past_caches(Collective::all_to_all, false, 16'000), 2);
+    // Each of two reads a block of 4000 bytes and writes it twice, or reads two and writes two.
+    check_equal(past_caches(Collective::all_gather, false, 24'001), 0);
+    check_equal(past_caches(Collective::all_gather, false, 24'000), 2);
+    check_equal(past_caches(Collective::all_to_all, false, 32'001), 0);
+    check_equal(past_caches(Collective::all_to_all, false, 32'000), 2);
     // 0: as usual with the processor.
     check_equal(past_caches(Collective::all_gather, false, 0), 0);
     // What it folds and copies on, it has just read.

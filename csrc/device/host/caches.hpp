@@ -5,8 +5,8 @@
 
 namespace pycoll::host {
 
-/// Where the ranks of a call together copy fewer bytes to their outputs, that is faster through the
-/// caches than past them (copy_past_caches).
+/// Where the ranks of a node together read and write fewer bytes in a call for what they copy to
+/// their outputs, that is faster through the caches than past them (copy_past_caches).
 [[nodiscard]] std::uint64_t most_cached();
 
 /// Does it take a core long to write again what it has written before and another core has read
