@@ -21,8 +21,6 @@ T = TypeVar("T")
 # A message of 1 MiB is long enough to show the bandwidth, and short enough for a cache, as chunks
 # are.
 MESSAGE_SIZES = (8, 1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20)
-# Of what a rank has in the end, where many measure messages together.
-MOST_GATHERED = 16 << 20
 # In the caches of a core, as chunks are; what comes from other cores costs more on top.
 KERNEL_BYTES = 256 << 10
 # Of copies of the kernel: what it has to do for each page must show beside what it does once.
@@ -58,9 +56,8 @@ def measure_link(comm: Communicator, members: tuple[int, ...], turns: float) -> 
 
 
 def _ring(comm: Communicator, *, turns: float) -> tuple[float, float]:
-    # The copy must go through the caches in the ring, too.
-    most = min(MOST_GATHERED, _core.most_cached())
-    sizes = [size for size in MESSAGE_SIZES if size * comm.size < most]
+    # With many ranks no long ones: all ranks' copies must go through the caches in the ring, too.
+    sizes = [size for size in MESSAGE_SIZES if 2 * size * comm.size < _core.most_cached()]
     times = []
     for size in sizes:
         own, gathered = np.zeros(size, np.uint8), np.zeros((comm.size, size), np.uint8)
