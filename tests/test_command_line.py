@@ -162,6 +162,7 @@ def test_plan_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (["all_reduce", "--bytes", "5"], "'bytes' is 5, no whole number of float32 elements"),
         (["all_reduce", "--chunk", "x"], "'x' is not a size"),
         (["all_reduce", "--ranks", "0"], "'ranks' is 0"),
+        (["all_reduce", "--ranks", "-1"], "'ranks' is -1"),
         (["all_reduce", "--ranks", "many"], "invalid int value: 'many'"),
         (["all_reduce", "--algorithm", "star"], "no algorithm 'star'"),
         (["all_reduce", "--dtype", "complex64"], "'dtype' is 'complex64'"),

@@ -6,8 +6,6 @@
 #include <span>
 #include <utility>
 
-#include "device/host/caches.hpp"
-
 namespace pycoll {
 
 namespace {
@@ -126,8 +124,7 @@ void Plan::mark_copies_that_leave_caches(const Schedule& schedule, double cached
         if (read.buffer == Buffer::input && read != last) touched += read.count;
         last = read;
     }
-    const double most = cached > 0 ? cached : static_cast<double>(host::most_cached());
-    if (static_cast<double>(touched * element_size_) * size_ < most) return;
+    if (static_cast<double>(touched * element_size_) * size_ < cached) return;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
         steps_[i].leaves_caches = takes_out(schedule.steps[i]);
     }

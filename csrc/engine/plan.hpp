@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "device/host/caches.hpp"
 #include "schedule/schedule.hpp"
 #include "transport/shared/node.hpp"
 
@@ -47,10 +48,10 @@ public:
     /// Messages under way per channel. More hide latency; each received fold needs memory.
     static constexpr std::uint32_t default_window = 4;
 
-    /// `cached`: where all ranks together read and write fewer bytes for what they copy to their
-    /// outputs, that goes through the caches; 0: as usual with the processor.
+    /// Where all ranks together read and write fewer bytes than `cached` for what they copy to
+    /// their outputs, that goes through the caches.
     Plan(const Schedule& schedule, std::size_t element_size, std::uint32_t window = default_window,
-         double cached = 0);
+         double cached = static_cast<double>(host::most_cached()));
 
     /// The number of a buffer among all memory that a plan may name.
     [[nodiscard]] static std::uint32_t base(Buffer buffer, int owner = Slice::own) {

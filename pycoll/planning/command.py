@@ -118,7 +118,8 @@ def _plan_from(options: argparse.Namespace, tuning: Tuning) -> Plan:
     blocks = max(options.ranks, 1) if options.collective in BLOCKWISE else 1
     nodes = _nodes_from(options)
     cores = _cores_of(tuning) if options.cores_per_node is None else options.cores_per_node
-    costs = tuning.costs_for(Situation(options.ranks, nodes, cores))
+    # What is out of range, plan() says.
+    costs = tuning.costs_for(Situation(max(options.ranks, 0), nodes, max(cores, 0)))
     return plan(
         options.collective,
         ranks=options.ranks,

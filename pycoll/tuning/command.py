@@ -82,10 +82,10 @@ def _is_busy() -> bool:
 def _measure(comm: Communicator, topology: Topology, *, with_grid: bool) -> file.Tuning:
     node_of: list[int] = comm._mpi.allgather(comm.node)
     shares = _share_memory(comm)
-    tasks = _cost_tasks(comm, topology, node_of, shares=shares)
+    situation = Situation(comm.size, topology.nodes, topology.cores_per_node)
+    tasks = _cost_tasks(comm, situation, node_of, shares=shares)
     points = list(grid.points(topology.nodes, comm.size)) if with_grid else []
     reach = ("stages" if topology.nodes else "mapped") if shares else "messages"
-    situation = Situation(comm.size, topology.nodes, topology.cores_per_node)
     costs: dict[str, float] = {}
     measured = grid.Grid(situation, grid.kinds(comm, reach))
     assumed: list[str] = []
@@ -131,13 +131,12 @@ Task = Callable[[], dict[str, float]]
 
 
 def _cost_tasks(
-    comm: Communicator, topology: Topology, node_of: list[int], *, shares: bool
+    comm: Communicator, situation: Situation, node_of: list[int], *, shares: bool
 ) -> list[tuple[str, Task]]:
     """Return what can be measured with these ranks, the same on all."""
     largest = max(node_of, key=node_of.count)
     neighbours = [rank for rank, node in enumerate(node_of) if node == largest]
-    cores = topology.cores_per_node
-    crowding = Situation(len(neighbours), [], cores).crowding
+    cores, crowding = situation.cores_per_node, situation.crowding
     is_crowded = crowding > 1
     pair = tuple(neighbours[:2])
     # Messages of ranks that share cores cost more than those of a pair that is left alone.

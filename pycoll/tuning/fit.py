@@ -43,8 +43,7 @@ def misleading(
         Of some costs, how many times as long as the best algorithms those take that are chosen by
         them.
     """
-    # From run to run, the times of a call differ by more; over all calls, this is less than the
-    # mean does.
+    # Half of what the mean over all calls differs by from run to run.
     noise = 1.005
     known: dict[tuple[float, ...], float] = {}
 

@@ -30,7 +30,7 @@ std::uint64_t third_level() {
 /// The third-level cache of AMD's processors is nearly as fast as the second. Two processes (Zen 5,
 /// 32 MiB for both cores) that gather blocks, and write 8, 16, 32 and 64 MiB in all: 73, 134, 952
 /// and 2230 us through the caches, 209, 219, 883 and 1810 past them; that exchange blocks, 16 MiB:
-/// 190 and 384.
+/// 190 and 384. So it may be a little more than what the cache holds.
 std::uint64_t measure() {
     if (!is_amd()) return usual;
     // No cores share more. A virtual machine may say what all of a socket have.
