@@ -35,8 +35,7 @@ public:
 
 private:
     /// All that was ever needed at once, until the communicator is closed: it costs milliseconds to
-    /// get again, and freeing it waits for all streams of the GPU, also for one that waits for an
-    /// operation (GpuRun::hold()).
+    /// get again, and getting it may wait for all streams of the GPU.
     static constexpr std::size_t max_idle_bytes = std::numeric_limits<std::size_t>::max();
 
     MemorySource& source_;

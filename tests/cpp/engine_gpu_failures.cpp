@@ -48,6 +48,9 @@ struct Alive {
             help_watched();
         }
         stop_progress();  // joins a thread that may just be dropping what it watched
+        for (int gpu = 0; gpu < 2; ++gpu) {
+            static_cast<void>(cuda::Gpu::at(gpu).disposal().wait(std::chrono::seconds(30)));
+        }
         allocations = fake_cuda_alive("allocations");
         pinned = fake_cuda_alive("pinned");
         streams = fake_cuda_alive("streams");

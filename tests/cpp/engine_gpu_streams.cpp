@@ -1,82 +1,25 @@
 // Operations on GPUs come after what is on the streams that they are told, and streams can be put
 // behind them.
 
-#include <atomic>
 #include <barrier>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <string>
+#include <thread>
 
 #include "check.hpp"
 #include "cuda/fake/fake_cuda.hpp"
 #include "engine_gpu_ranks.hpp"
+#include "held_stream.hpp"
 
 namespace pycoll::test::engine_gpu_streams {
 namespace {
 
 constexpr int count = 1000;
 constexpr std::size_t bytes = count * sizeof(std::int32_t);
-
-/// A stream as an application has it, not of the highest priority.
-class ApplicationStream {
-public:
-    explicit ApplicationStream(cuda::Gpu& gpu) : gpu_(gpu) {
-        const cuda::Gpu::Current current(gpu_);
-        gpu_.driver().require(gpu_.driver().create_stream(&stream, cuda::stream_non_blocking, 0),
-                              "cuStreamCreateWithPriority");
-        word_memory_ = gpu_.pinned().allocate(sizeof(std::atomic<std::uint32_t>));
-        word_ = new (word_memory_) std::atomic<std::uint32_t>(0);
-    }
-    ~ApplicationStream() {
-        let_go();
-        {
-            const cuda::Gpu::Current current(gpu_);
-            gpu_.driver().synchronize_stream(stream);
-            gpu_.driver().destroy_stream(stream);
-        }
-        gpu_.pinned().free(word_memory_);
-    }
-    ApplicationStream(const ApplicationStream&) = delete;
-    ApplicationStream& operator=(const ApplicationStream&) = delete;
-
-    /// What is put on it from now on runs after let_go() only.
-    void hold() {
-        const cuda::Gpu::Current current(gpu_);
-        cuda::Address address = 0;
-        gpu_.driver().require(gpu_.driver().host_address(&address, word_memory_, 0), "address");
-        gpu_.driver().require(
-            gpu_.driver().wait_value(stream, address, 1, cuda::wait_value_at_least), "wait");
-    }
-    void let_go() { word_->store(1, std::memory_order_release); }
-
-    void fill(std::byte* memory, unsigned char value) {
-        const cuda::Gpu::Current current(gpu_);
-        gpu_.driver().require(
-            gpu_.driver().fill(reinterpret_cast<cuda::Address>(memory), value, bytes, stream),
-            "cuMemsetD8Async");
-    }
-    void copy(std::byte* dst, const std::byte* src) {
-        const cuda::Gpu::Current current(gpu_);
-        gpu_.driver().require(
-            gpu_.driver().copy(reinterpret_cast<cuda::Address>(dst),
-                               reinterpret_cast<cuda::Address>(src), bytes, stream),
-            "cuMemcpyAsync");
-    }
-    void synchronize() {
-        const cuda::Gpu::Current current(gpu_);
-        gpu_.driver().require(gpu_.driver().synchronize_stream(stream), "cuStreamSynchronize");
-    }
-
-    cuda::Stream stream = nullptr;
-
-private:
-    cuda::Gpu& gpu_;
-    std::byte* word_memory_ = nullptr;
-    std::atomic<std::uint32_t>* word_ = nullptr;
-};
 
 Call sum(std::byte* memory, int gpu, cuda::Stream after) {
     return {.collective = Collective::all_reduce,
@@ -103,13 +46,13 @@ void run_between_streams(Path path, const Nodes& nodes) {
         cuda::Gpu& gpu = cuda::Gpu::at(ordinal);
         const auto array = GpuHeap::of(ordinal).allocate(bytes);
         const auto seen = GpuHeap::of(ordinal).allocate(bytes);
-        ApplicationStream stream(gpu);
-        stream.fill(array.get(), 0);
+        HeldStream stream(gpu);
+        stream.fill(array.get(), 0, bytes);
         stream.hold();
-        stream.fill(array.get(), 1);
+        stream.fill(array.get(), 1, bytes);
         Work work = ranks[rank].start(sum(array.get(), ordinal, stream.stream), array);
         work.order(stream.stream);
-        stream.copy(seen.get(), array.get());
+        stream.copy(seen.get(), array.get(), bytes);
         check(!work.test(), "the call came before what is on the stream");
         stream.let_go();
         stream.synchronize();
@@ -129,7 +72,7 @@ const Test failing("GPU streams: one that waits for a call goes on when the call
     const Ranks ranks = ranks_with(Path::pinned, 2, {}, {}, std::chrono::milliseconds(50));
     cuda::Gpu& gpu = cuda::Gpu::at(0);
     const auto array = GpuHeap::of(0).allocate(bytes);
-    ApplicationStream stream(gpu);
+    HeldStream stream(gpu);
     Work work = ranks[0].recv({array.get(), bytes}, 1, 0, array, OnGpu{.ordinal = 0});
     work.order(stream.stream);
     stream.synchronize();
@@ -146,7 +89,7 @@ const Test growing("GPU streams: memory is had while a stream waits for a call",
         cuda::Gpu& gpu = cuda::Gpu::at(rank);
         const auto array = GpuHeap::of(rank).allocate(bytes);
         const auto large = GpuHeap::of(rank).allocate(longer * sizeof(std::int32_t));
-        ApplicationStream stream(gpu);
+        HeldStream stream(gpu);
         Work first = ranks[rank].start(sum(array.get(), rank, stream.stream), array);
         first.order(stream.stream);
         Call call = sum(large.get(), rank, gpu.arrivals());
@@ -158,6 +101,35 @@ const Test growing("GPU streams: memory is had while a stream waits for a call",
     });
     fake_cuda_allocations_wait(0);
 });
+
+const Test going(
+    "GPU streams: communicators go while a stream waits for a call on another one", [] {
+        // They give memory back, for which CUDA waits for that stream, which waits for the progress
+        // thread, which drops the last references to them.
+        constexpr int size = 2;
+        const std::uint64_t races = fake_cuda_races();
+        const auto start = [](const Ranks& on, int rank) {
+            const auto array = GpuHeap::of(rank).allocate(bytes);
+            return on[rank].start(sum(array.get(), rank, cuda::Gpu::at(rank).arrivals()), array);
+        };
+        const Ranks ranks = ranks_with(Path::pinned, size);
+        HeldStream stream(cuda::Gpu::at(0));
+        on_ranks(size, [&](int rank) { start(ranks, rank).wait(); });
+        Work first = start(ranks, 0);
+        first.order(stream.stream);
+        stream.mark();
+        {
+            const Ranks others = ranks_with(Path::pinned, size);
+            on_ranks(size, [&](int rank) { static_cast<void>(start(others, rank)); });
+        }
+        Work second = start(ranks, 1);
+        const auto deadline = Clock::now() + std::chrono::seconds(30);
+        while (!stream.has_reached_mark() && Clock::now() < deadline) std::this_thread::yield();
+        check(stream.has_reached_mark(), "the progress thread does not move the call along");
+        first.wait();
+        second.wait();
+        check_equal(fake_cuda_races(), races, "races");
+    });
 
 const Test highest("GPU streams: one of the highest priority has the host wait", [] {
     constexpr int size = 2;

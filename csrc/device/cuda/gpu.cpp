@@ -1,10 +1,18 @@
 #include "device/cuda/gpu.hpp"
 
+#include <chrono>
 #include <map>
 #include <new>
 #include <string>
 
 namespace pycoll::cuda {
+namespace {
+
+/// Streams that take longer than that may never end.
+constexpr std::chrono::seconds longest_at_exit{2};
+
+}  // namespace
+
 Gpu& Gpu::at(int ordinal) {
     static std::mutex mutex;
     // Never destroyed: the driver may be gone by the time that static objects are.
@@ -12,6 +20,13 @@ Gpu& Gpu::at(int ordinal) {
     const std::lock_guard lock(mutex);
     auto& gpu = gpus[ordinal];
     if (gpu == nullptr) gpu.reset(new Gpu(ordinal));
+    // The driver, which is loaded by now, is to end after what is still being freed.
+    static const struct AtExit {
+        ~AtExit() {
+            for (const auto& [ordinal, gpu] : gpus)
+                static_cast<void>(gpu->disposal_.wait(longest_at_exit));
+        }
+    } at_exit;
     return *gpu;
 }
 
@@ -104,36 +119,35 @@ void Gpu::give_back(Flag flag) {
     flags_.push_back(flag);
 }
 
-std::byte* Gpu::DeviceMemory::allocate(std::size_t bytes) {
-    const Current current(gpu_);
+Result Gpu::Memory::try_to_allocate(std::size_t bytes, std::byte*& memory) const {
+    if (kind_ == Disposal::Memory::Kind::pinned) {
+        void* pinned = nullptr;
+        const Result result =
+            gpu_.driver_.allocate_host(&pinned, bytes, host_memory_portable | host_memory_mapped);
+        memory = static_cast<std::byte*>(pinned);
+        return result;
+    }
     Address address = 0;
-    gpu_.driver_.require(gpu_.driver_.allocate(&address, bytes), "cuMemAlloc");
-    return pointer_to(address);
+    const Result result = gpu_.driver_.allocate(&address, bytes);
+    memory = pointer_to(address);
+    return result;
 }
 
-void Gpu::DeviceMemory::free(std::byte* memory) noexcept {
-    // In vain once the driver has been shut down, and after an error that ends the context.
-    if (gpu_.driver_.push_context(gpu_.context_) != success) return;
-    gpu_.driver_.free(address_of(memory));
-    Context popped = nullptr;
-    gpu_.driver_.pop_context(&popped);
-}
-
-std::byte* Gpu::PinnedMemory::allocate(std::size_t bytes) {
+std::byte* Gpu::Memory::allocate(std::size_t bytes) {
+    // Streams that take longer than that may wait for whoever asks for memory.
+    constexpr std::chrono::seconds longest_disposal{10};
     const Current current(gpu_);
-    void* memory = nullptr;
-    gpu_.driver_.require(
-        gpu_.driver_.allocate_host(&memory, bytes, host_memory_portable | host_memory_mapped),
-        "cuMemHostAlloc");
-    return static_cast<std::byte*>(memory);
+    std::byte* memory = nullptr;
+    Result result = try_to_allocate(bytes, memory);
+    if (result == out_of_memory && gpu_.disposal_.wait(longest_disposal)) {
+        result = try_to_allocate(bytes, memory);
+    }
+    gpu_.driver_.require(result,
+                         kind_ == Disposal::Memory::Kind::pinned ? "cuMemHostAlloc" : "cuMemAlloc");
+    return memory;
 }
 
-void Gpu::PinnedMemory::free(std::byte* memory) noexcept {
-    if (gpu_.driver_.push_context(gpu_.context_) != success) return;
-    gpu_.driver_.free_host(memory);
-    Context popped = nullptr;
-    gpu_.driver_.pop_context(&popped);
-}
+void Gpu::Memory::free(std::byte* memory) noexcept { gpu_.disposal_.add({kind_, memory}); }
 
 std::optional<int> gpu_of(const void* pointer) {
     const Driver* driver = nullptr;

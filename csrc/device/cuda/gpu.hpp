@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "device/cuda/disposal.hpp"
 #include "device/cuda/driver.hpp"
 #include "device/cuda/kernels.hpp"
 #include "device/memory_source.hpp"
@@ -50,9 +51,12 @@ public:
     /// Loaded at the first call. Throws CudaError.
     [[nodiscard]] const Kernels& kernels();
 
-    /// The GPU's memory, and memory of the host that the GPU copies from and to by itself.
+    /// The GPU's memory, and memory of the host that the GPU copies from and to by itself. To free
+    /// either does not wait for the GPU, but to get it may, also for what was freed before.
     [[nodiscard]] MemorySource& memory() { return memory_; }
     [[nodiscard]] MemorySource& pinned() { return pinned_; }
+    /// Where what was freed of both waits for its end.
+    [[nodiscard]] Disposal& disposal() { return disposal_; }
 
     /// A new stream that no other stream waits for, of the highest priority: where streams have to
     /// share a hardware queue, they share it with those of their priority. With the context
@@ -68,23 +72,17 @@ public:
     void give_back(Flag flag);
 
 private:
-    class DeviceMemory final : public MemorySource {
+    class Memory final : public MemorySource {
     public:
-        explicit DeviceMemory(const Gpu& gpu) : gpu_(gpu) {}
+        Memory(Gpu& gpu, Disposal::Memory::Kind kind) : gpu_(gpu), kind_(kind) {}
         [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
         void free(std::byte* memory) noexcept override;
 
     private:
-        const Gpu& gpu_;
-    };
-    class PinnedMemory final : public MemorySource {
-    public:
-        explicit PinnedMemory(const Gpu& gpu) : gpu_(gpu) {}
-        [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
-        void free(std::byte* memory) noexcept override;
+        [[nodiscard]] Result try_to_allocate(std::size_t bytes, std::byte*& memory) const;
 
-    private:
-        const Gpu& gpu_;
+        Gpu& gpu_;
+        Disposal::Memory::Kind kind_;
     };
 
     explicit Gpu(int ordinal);
@@ -94,8 +92,9 @@ private:
     int ordinal_;
     Context context_ = nullptr;
     int highest_priority_ = 0;
-    DeviceMemory memory_{*this};
-    PinnedMemory pinned_{*this};
+    Disposal disposal_{*this};
+    Memory memory_{*this, Disposal::Memory::Kind::device};
+    Memory pinned_{*this, Disposal::Memory::Kind::pinned};
     std::mutex mutex_;
     std::unique_ptr<const Kernels> kernels_;
     struct Arrivals {

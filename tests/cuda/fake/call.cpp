@@ -20,8 +20,8 @@ int& capture_mode() {
 
 }  // namespace
 
-std::vector<ContextState*>& current_contexts() {
-    thread_local std::vector<ContextState*> contexts;
+CurrentContexts& CurrentContexts::of_thread() {
+    thread_local CurrentContexts contexts;
     return contexts;
 }
 
@@ -29,8 +29,7 @@ std::pair<Call, Result> begin(const char* function) {
     Machine& machine = Machine::instance();
     std::unique_lock lock(machine.mutex);
     const Result injected = machine.faults.call(function);
-    const auto& contexts = current_contexts();
-    ContextState* const context = contexts.empty() ? nullptr : contexts.back();
+    ContextState* const context = CurrentContexts::of_thread().top();
     if (context != nullptr && context->sticky == success && is_sticky(injected)) {
         context->sticky = injected;
     }

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include "machine.hpp"
 
@@ -11,8 +12,26 @@ namespace fake_cuda {
 /// Streams have priorities from here to 0, the lowest.
 inline constexpr int highest_priority = -5;
 
-/// The contexts that a thread has made current, one over the other.
-[[nodiscard]] std::vector<ContextState*>& current_contexts();
+/// The contexts that a thread has made current, one over the other. Nothing is done at the end of
+/// the thread: the main one may call the driver while the process ends, when that is over.
+class CurrentContexts {
+public:
+    static CurrentContexts& of_thread();
+
+    /// False when there are too many.
+    [[nodiscard]] bool push(ContextState* context) {
+        if (count_ == contexts_.size()) return false;
+        contexts_[count_++] = context;
+        return true;
+    }
+    void pop() { --count_; }
+    /// Null for none.
+    [[nodiscard]] ContextState* top() const { return count_ > 0 ? contexts_[count_ - 1] : nullptr; }
+
+private:
+    std::array<ContextState*, 64> contexts_ = {};
+    std::size_t count_ = 0;
+};
 
 /// A call of the program, in progress.
 struct Call {

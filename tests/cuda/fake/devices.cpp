@@ -139,8 +139,7 @@ EXPORTED Result cuCtxPushCurrent_v2(Context context) {
     return initialized("cuCtxPushCurrent_v2", [&](Call& call) {
         ContextState* const state = find_context(call, context);
         if (state == nullptr || state->retained == 0) return invalid_context;
-        current_contexts().push_back(state);
-        return success;
+        return CurrentContexts::of_thread().push(state) ? success : invalid_value;
     });
 }
 
@@ -148,7 +147,7 @@ EXPORTED Result cuCtxPopCurrent_v2(Context* context) {
     return initialized("cuCtxPopCurrent_v2", [&](Call& call) {
         if (call.context == nullptr) return invalid_context;
         if (context != nullptr) *context = reinterpret_cast<Context>(call.context);
-        current_contexts().pop_back();
+        CurrentContexts::of_thread().pop();
         return success;
     });
 }
