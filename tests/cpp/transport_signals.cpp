@@ -168,16 +168,30 @@ const Test owed("signals: a node counts those that it took before they came", []
 });
 
 const Test all_compared("signals: one look compares all calls that a peer has made since", [] {
-    for (const std::uint64_t wrong : {1U, 2U, 5U}) {
-        Pair pair;
-        for (int i = 0; i < 6; ++i) pair.enter(0);
-        for (std::uint64_t i = 1; i <= 5; ++i) pair.enter(1, i == wrong ? 7 : 0);
-        check(pair[0].look_for_owed() == 1, "another call");
-        const SharedNode::Difference found = pair[0].difference(1);
-        check_equal(found.own[0], wrong);
-        check_equal(found.theirs[0], wrong);
-        check_equal(found.own[1], std::uint64_t{0});
-        check_equal(found.theirs[1], std::uint64_t{7});
+    for (const std::uint64_t made : {std::uint64_t{5}, SharedNode::most_ahead}) {
+        for (const std::uint64_t wrong : {std::uint64_t{1}, std::uint64_t{2}, made / 2, made}) {
+            Pair pair;
+            for (std::uint64_t i = 1; i <= made; ++i) pair.enter(0);
+            for (std::uint64_t i = 1; i <= made; ++i) pair.enter(1, i == wrong ? 7 : 0);
+            check(pair[0].look_for_owed() == 1, "another call");
+            const SharedNode::Difference found = pair[0].difference(1);
+            check_equal(found.own[0], wrong);
+            check_equal(found.theirs[0], wrong);
+            check_equal(found.own[1], std::uint64_t{0});
+            check_equal(found.theirs[1], std::uint64_t{7});
+        }
+    }
+});
+
+const Test late_look("signals: a call of long ago has the mark that it had", [] {
+    Group group(2);
+    const auto mark = [](std::uint64_t call) { return static_cast<std::uint32_t>(1000 + call); };
+    constexpr std::uint64_t last = 3 * NodeSignals::contexts;
+    for (std::uint64_t call = 1; call <= last; ++call) group[0].enter(call, mark(call));
+    for (std::uint64_t call = last - NodeSignals::contexts + 1; call <= last; ++call) {
+        check(group[1].is_mark_of(0, call, mark(call)), "not its mark");
+        check(!group[1].is_mark_of(0, call, mark(call) + 5000), "another mark");
+        check_equal(group[0].own_mark(call), mark(call));
     }
 });
 

@@ -167,7 +167,7 @@ public:
     /// Only after its first signal. Costs nothing: a number made of the posts stands beside the
     /// count of signals.
     [[nodiscard]] bool is_same_call(int peer) const {
-        return signals_.mark_of(peer, calls_) == own_mark();
+        return signals_.is_mark_of(peer, calls_, own_mark());
     }
     /// What a rank has posted for the call that this rank is in. Only after its first signal.
     [[nodiscard]] Post posted(int peer) const { return posted(peer, calls_); }
@@ -267,7 +267,7 @@ private:
     }
     [[nodiscard]] Post posted(int rank, std::uint64_t call) const;
     [[nodiscard]] bool is_same_call(int peer, std::uint64_t call) const {
-        return signals_.mark_of(peer, call) == signals_.mark_of(rank_, call);
+        return signals_.is_mark_of(peer, call, signals_.own_mark(call));
     }
     /// Of its halves, the one that depends on all bits of what was mixed.
     [[nodiscard]] std::uint32_t own_mark() const { return static_cast<std::uint32_t>(mark_ >> 32); }

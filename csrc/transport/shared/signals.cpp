@@ -22,8 +22,14 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
 }  // namespace
 
 std::size_t NodeSignals::bytes(int ranks) {
+    return histories_at(ranks) + static_cast<std::size_t>(ranks) * sizeof(History);
+}
+
+std::size_t NodeSignals::histories_at(int ranks) {
     const auto count = static_cast<std::size_t>(ranks);
-    return sizeof(Doorbell) + count * sizeof(OwnLine) + (count + count * count) * sizeof(Line);
+    const std::size_t before =
+        sizeof(Doorbell) + count * sizeof(OwnLine) + (count + count * count) * sizeof(Line);
+    return (before + alignof(History) - 1) / alignof(History) * alignof(History);
 }
 
 NodeSignals::NodeSignals(std::byte* memory, int rank, int ranks)
@@ -33,7 +39,8 @@ NodeSignals::NodeSignals(std::byte* memory, int rank, int ranks)
       doorbell_(reinterpret_cast<Doorbell*>(memory)),
       own_(reinterpret_cast<OwnLine*>(memory + sizeof(Doorbell))),
       sleepers_(reinterpret_cast<Line*>(own_ + ranks)),
-      lines_(sleepers_ + ranks) {}
+      lines_(sleepers_ + ranks),
+      histories_(reinterpret_cast<History*>(memory + histories_at(ranks))) {}
 
 bool NodeSignals::must_wake(std::span<const int> peers, [[maybe_unused]] bool exactly) const {
     // Both sides order "count, then look for sleepers" against "say that I sleep, then look at the
