@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint32_t never = std::numeric_limits<std::uint32_t>::max();
 
-void merge(std::vector<std::uint32_t>& into, const std::vector<std::uint32_t>& from) {
+void merge(std::span<std::uint32_t> into, std::span<const std::uint32_t> from) {
     for (std::size_t r = 0; r < from.size(); ++r) into[r] = std::max(into[r], from[r]);
 }
 
@@ -19,7 +19,7 @@ OneSided::OneSided(std::span<const Schedule> schedules, std::span<const Placemen
     : schedules_(schedules), places_(places) {
     for (const Schedule& schedule : schedules) {
         const auto& steps = schedule.steps;
-        clocks_.emplace_back(steps.size(), Clock(schedules.size()));
+        clocks_.emplace_back(steps.size() * schedules.size());
         auto& until = until_.emplace_back(steps.size(), never);
         auto position = static_cast<std::uint32_t>(
             std::ranges::count_if(steps, [](const Step& step) { return is_one_sided(step); }));
@@ -44,7 +44,7 @@ void OneSided::run(StepId event, const Messages& messages) {
 }
 
 void OneSided::learn(StepId id) {
-    Clock& mine = clock(id);
+    const std::span<std::uint32_t> mine = clock(id);
     for (const std::uint32_t before : step_of(id).after) merge(mine, clock({id.rank, before}));
     if (!is_one_sided(step_of(id))) return;
     const std::uint32_t position = until_[at(id.rank)][id.step];
@@ -108,9 +108,11 @@ std::optional<std::string> OneSided::find_unordered() const {
 
 /// The arrays of a peer are there from when it enters the call until it leaves.
 std::optional<std::string> OneSided::find_trespass() const {
-    std::vector<Clock> end(schedules_.size(), Clock(schedules_.size()));
-    for (std::size_t r = 0; r < schedules_.size(); ++r) {
-        for (const Clock& step : clocks_[r]) merge(end[r], step);
+    std::vector<std::vector<std::uint32_t>> end(schedules_.size());
+    for (int rank = 0; rank < static_cast<int>(schedules_.size()); ++rank) {
+        end[at(rank)].resize(schedules_.size());
+        const auto steps = static_cast<std::uint32_t>(schedules_[at(rank)].steps.size());
+        for (std::uint32_t i = 0; i < steps; ++i) merge(end[at(rank)], clock({rank, i}));
     }
     for (int rank = 0; rank < static_cast<int>(schedules_.size()); ++rank) {
         const Schedule& schedule = schedules_[at(rank)];

@@ -31,7 +31,6 @@ public:
     [[nodiscard]] std::optional<std::string> find_hazard() const;
 
 private:
-    using Clock = std::vector<std::uint32_t>;
     struct Access {
         Slice slice;
         StepId step;
@@ -39,8 +38,15 @@ private:
     };
 
     [[nodiscard]] const Step& step_of(StepId id) const;
-    [[nodiscard]] Clock& clock(StepId id) { return clocks_[at(id.rank)][id.step]; }
-    [[nodiscard]] const Clock& clock(StepId id) const { return clocks_[at(id.rank)][id.step]; }
+    /// clock(id)[r]: how many steps of r's sequence precede the step, itself included.
+    [[nodiscard]] std::span<std::uint32_t> clock(StepId id) {
+        const std::size_t ranks = schedules_.size();
+        return std::span(clocks_[at(id.rank)]).subspan(id.step * ranks, ranks);
+    }
+    [[nodiscard]] std::span<const std::uint32_t> clock(StepId id) const {
+        const std::size_t ranks = schedules_.size();
+        return std::span(clocks_[at(id.rank)]).subspan(id.step * ranks, ranks);
+    }
     void learn(StepId id);
     [[nodiscard]] bool precedes(StepId a, StepId b) const;
     [[nodiscard]] std::optional<std::string> find_unordered() const;
@@ -50,8 +56,8 @@ private:
 
     std::span<const Schedule> schedules_;
     std::span<const Placement> places_;
-    /// clocks_[rank][step][r]: how many steps of r's sequence precede it, itself included.
-    std::vector<std::vector<Clock>> clocks_;
+    /// Of each rank, those of all its steps, one after the other.
+    std::vector<std::vector<std::uint32_t>> clocks_;
     /// until_[rank][step]: the first step of the rank's own sequence that the step precedes.
     std::vector<std::vector<std::uint32_t>> until_;
     std::optional<std::string> out_of_sequence_;

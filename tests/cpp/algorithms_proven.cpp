@@ -60,20 +60,16 @@ std::vector<std::uint64_t> chunks(const Request& request, std::uint64_t longest)
     return all;
 }
 
-/// Where all ranks signal all, many ranks have very many steps. Nothing in these depends on how far
-/// a rank is from the root, whether its arrays are one, or where they are cut, so beyond this size
-/// the roots, places and cuts take turns, in every combination over 16 sizes: that takes a quarter
-/// of the time, a twelfth where there is a root.
+/// Nothing that many ranks do is new but for their number: beyond this size the roots, places and
+/// cuts take turns, in every combination over 16 sizes. That takes half of the time.
 constexpr int largest_size_all_ways = 16;
 
-bool takes_turns(const Algorithm& algorithm, int size) {
-    return algorithm.reach != Reach::messages && size > largest_size_all_ways;
-}
+bool takes_turns(int size) { return size > largest_size_all_ways; }
 
 /// `turn` is any number.
 std::vector<int> roots(const Algorithm& algorithm, int size, std::size_t turn) {
     if (!rooted(algorithm.collective)) return {0};
-    if (takes_turns(algorithm, size)) {
+    if (takes_turns(size)) {
         const std::array some = {0, 1, size / 2, size - 1};
         return {some[(turn + static_cast<std::size_t>(size) / 4) % some.size()]};
     }
@@ -112,7 +108,7 @@ void prove_all_ways(const Algorithm& algorithm, const Request& shared, std::size
     // Apart, as in place the longest block may be one that stays where it is.
     std::vector<std::uint64_t> cuts = chunks(shared, longest_step(call({false}, 0)));
     cuts.insert(cuts.begin(), 0);
-    if (takes_turns(algorithm, shared.size)) {
+    if (takes_turns(shared.size)) {
         const std::size_t size_and_turn = static_cast<std::size_t>(shared.size) + turn;
         places = {places[size_and_turn % places.size()]};
         cuts = {cuts[(size_and_turn + turn) / 2 % cuts.size()]};
