@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What Open MPI needs to run as root and with more ranks than cores (see the Makefile); others
-# ignore it. One BLAS thread each: the ranks share the cores.
+# ignore it. One BLAS thread each: the ranks share the cores. And what Python compiles is kept, also
+# where the environment says otherwise: a thousand ranks are started.
 ENVIRONMENT = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -25,6 +26,7 @@ ENVIRONMENT = {
     "OMPI_MCA_hwloc_base_binding_policy": "none",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "",
     "PYCOLL_TIMEOUT": "60",
 }
 

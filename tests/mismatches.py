@@ -221,15 +221,15 @@ KINDS: dict[str, Kind] = {
         ["(last seen in call 1, barrier())"],
         missing=True,
     ),
-    # Ranks may run ahead by then, but not for ever.
+    # Ranks may run ahead by then, but not by so many calls.
     "after equal broadcasts": Kind(
-        again(30, broadcast),
+        again(80, broadcast),
         one_after_the_other(again(5, broadcast), all_reduce()),
         [SUM, "broadcast(float32, 100, root 0)", "as call 6"],
     ),
     "after equal reduces": Kind(
-        again(30, reduce),
-        one_after_the_other(again(5, reduce), barrier, again(30, reduce)),
+        again(80, reduce),
+        one_after_the_other(again(5, reduce), barrier, again(80, reduce)),
         ["reduce(float32, 100, sum, root 0)", "barrier()", "as call 6"],
     ),
 }
