@@ -78,14 +78,14 @@ from mpi4py import MPI
 rank = MPI.COMM_WORLD.rank
 
 
-def meet(function, nth, code):
+def meet(function, nth, code, times=1):
     comm = pycoll.Communicator(timeout=0.5)
     ones = np.ones(30_000, np.float32)
     array = InterfaceArray.from_host(ones, device=rank, stream=LEGACY_STREAM)
     comm.all_reduce(array, algorithm="ring")
     began = time.monotonic()
     try:
-        with failing(function if rank == 0 else "nothing", nth, code):
+        with failing(function if rank == 0 else "nothing", nth, code, times):
             for _ in range(3):
                 comm.all_reduce(array, algorithm="ring", chunk_bytes=4096)
         heard = "nothing"
@@ -97,8 +97,8 @@ def meet(function, nth, code):
         print(f"{function} {code}: {line}", flush=True)
 
 
-meet("cuMemAlloc_v2", 1, 2)
-meet("cuMemHostAlloc", 1, 2)
+meet("cuMemAlloc_v2", 1, 2, times=2)
+meet("cuMemHostAlloc", 1, 2, times=2)
 meet("cuMemcpyAsync", 5, 1)
 meet("kernel", 2, 719)
 """

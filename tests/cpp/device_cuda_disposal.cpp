@@ -17,6 +17,7 @@ namespace pycoll::test::device_cuda_disposal {
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t bytes = 1000;
 constexpr auto long_enough = 30s;
@@ -25,8 +26,7 @@ std::uint64_t alive() { return fake_cuda_alive("allocations") + fake_cuda_alive(
 
 /// Also of what tests before have let go of.
 void wait_for_all(cuda::Gpu& gpu) {
-    static_cast<void>(gpu.disposal().wait(long_enough));
-    check(!gpu.disposal().wait(0s), "something is still being freed");
+    check(gpu.disposal().wait_until(Clock::now() + long_enough), "something is still being freed");
 }
 
 const Test freeing("GPU memory: to let go of it does not wait for a stream", [] {
@@ -50,15 +50,26 @@ const Test freeing("GPU memory: to let go of it does not wait for a stream", [] 
     check_equal(alive(), before, "what is left in the end");
 });
 
+const Test unknown("GPU memory: a GPU that cannot be used leaves the others as they are", [] {
+    check_throws<cuda::CudaError>([] { static_cast<void>(cuda::Gpu::at(99)); }, "INVALID_DEVICE");
+    check_throws<cuda::CudaError>([] { static_cast<void>(cuda::Gpu::at(99)); }, "INVALID_DEVICE");
+    wait_for_all(cuda::Gpu::at(0));
+});
+
 const Test again("GPU memory: what is being freed can be had again", [] {
     cuda::Gpu& gpu = cuda::Gpu::at(0);
     HeldStream stream(gpu);
     std::byte* const memory = gpu.memory().allocate(bytes);
     stream.hold();
     gpu.memory().free(memory);
+    const std::uint64_t calls = fake_cuda_calls("cuMemAlloc_v2");
     fake_cuda_fail("cuMemAlloc_v2", 1, cuda::out_of_memory);
     auto had = std::async(std::launch::async, [&] { return gpu.memory().allocate(bytes); });
-    check(had.wait_for(20ms) == std::future_status::timeout, "it did not wait for what is freed");
+    const auto deadline = Clock::now() + long_enough;
+    while (fake_cuda_calls("cuMemAlloc_v2") == calls && Clock::now() < deadline) {
+        std::this_thread::yield();
+    }
+    check(had.wait_for(0s) == std::future_status::timeout, "it did not wait for what is freed");
     stream.let_go();
     gpu.memory().free(had.get());
     fake_cuda_clear_failures();

@@ -49,7 +49,7 @@ struct Alive {
         }
         stop_progress();  // joins a thread that may just be dropping what it watched
         for (int gpu = 0; gpu < 2; ++gpu) {
-            static_cast<void>(cuda::Gpu::at(gpu).disposal().wait(std::chrono::seconds(30)));
+            check(cuda::Gpu::at(gpu).disposal().wait_until(deadline), "memory is not freed");
         }
         allocations = fake_cuda_alive("allocations");
         pinned = fake_cuda_alive("pinned");

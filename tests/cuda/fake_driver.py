@@ -120,13 +120,15 @@ def calls(function: str) -> int:
 
 
 @contextlib.contextmanager
-def failing(function: str, nth: int, code: int) -> Iterator[None]:
+def failing(function: str, nth: int, code: int, times: int = 1) -> Iterator[None]:
     """Let the nth call from now on of a function of the driver fail, if it is in the block.
 
+    And those after it, as many ``times`` in all: for memory pycoll may ask twice.
     ``"*"`` stands for any function, ``"kernel"`` for the kernels that are launched. After the
     block, contexts with an error that sticks (700, 716, 719) are as new.
     """
-    library().fake_cuda_fail(function.encode(), nth, code)
+    for one in range(nth, nth + times):
+        library().fake_cuda_fail(function.encode(), one, code)
     try:
         yield
     finally:

@@ -2,37 +2,50 @@
 
 #include <unistd.h>
 
-#include <new>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 #include "device/cuda/gpu.hpp"
 
 namespace pycoll::cuda {
 
+Disposal::Disposal(const Gpu& gpu) : gpu_(gpu), process_(getpid()) {}
+
 /// A forked child has a copy of this, but not the thread, and cannot use CUDA.
-bool Disposal::is_forked() const { return process_ != 0 && process_ != getpid(); }
+bool Disposal::is_forked() const { return process_ != getpid(); }
 
 void Disposal::add(Memory memory) noexcept {
     if (is_forked()) return;
     const std::lock_guard lock(mutex_);
+    if (is_stopped_) return;
     try {
         waiting_.push_back(memory);
         if (is_running_) return;
-        process_ = getpid();
         std::thread([this] { run(); }).detach();
         is_running_ = true;
-    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
-        // Memory that cannot be noted down is lost to this process.
-    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
-        // No more threads to be had: the next add() tries again.
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
+        // No more threads to be had: the next add() tries again. Or no memory to note it down: then
+        // it is lost to this process.
     }
 }
 
-bool Disposal::wait(std::chrono::nanoseconds longest) {
+bool Disposal::wait_until(Time end) {
     if (is_forked()) return false;
     std::unique_lock lock(mutex_);
-    return is_running_ && done_.wait_for(lock, longest, [this] { return !is_running_; });
+    done_.wait_until(lock, end, [this] { return !is_running_; });
+    return waiting_.empty() && !is_running_;
+}
+
+std::uint64_t Disposal::freed() {
+    if (is_forked()) return 0;
+    const std::lock_guard lock(mutex_);
+    return freed_;
+}
+
+void Disposal::stop() {
+    if (is_forked()) return;
+    const std::lock_guard lock(mutex_);
+    is_stopped_ = true;
 }
 
 void Disposal::run() {
@@ -43,6 +56,7 @@ void Disposal::run() {
         lock.unlock();
         for (const Memory& memory : taken) free(memory);
         lock.lock();
+        freed_ += taken.size();
     }
     is_running_ = false;
     done_.notify_all();
@@ -56,7 +70,7 @@ void Disposal::free(const Memory& memory) const noexcept {
         } else {
             gpu_.driver().free(address_of(memory.data));
         }
-    } catch (const CudaError&) {  // NOLINT(bugprone-empty-catch)
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
         // The driver has been shut down, or an error has ended the context.
     }
 }

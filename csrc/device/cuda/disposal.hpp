@@ -2,14 +2,12 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <vector>
-
-#include "device/cuda/driver.hpp"
 
 namespace pycoll::cuda {
 
@@ -24,6 +22,7 @@ class Gpu;
 /// The thread ends when there is nothing left to free. All members may be called from any thread.
 class Disposal {
 public:
+    using Time = std::chrono::steady_clock::time_point;
     /// What CUDA gave.
     struct Memory {
         enum class Kind : bool { device, pinned };
@@ -32,14 +31,18 @@ public:
     };
 
     /// `gpu` lives as long as the process, and so does this.
-    explicit Disposal(const Gpu& gpu) : gpu_(gpu) {}
+    explicit Disposal(const Gpu& gpu);
     Disposal(const Disposal&) = delete;
     Disposal& operator=(const Disposal&) = delete;
 
     /// Does not wait. Where no thread can be started, memory stays until more is let go of.
     void add(Memory memory) noexcept;
-    /// Until all that was added is free. False if that takes longer, or if there was nothing.
-    [[nodiscard]] bool wait(std::chrono::nanoseconds longest);
+    /// Waits until all that was added is free, or that time has come. Is it?
+    bool wait_until(Time end);
+    /// How many pieces of memory have been freed so far.
+    [[nodiscard]] std::uint64_t freed();
+    /// From now on, what is added goes with the process.
+    void stop();
 
 private:
     void run();
@@ -47,12 +50,13 @@ private:
     [[nodiscard]] bool is_forked() const;
 
     const Gpu& gpu_;
+    const pid_t process_;
     std::mutex mutex_;
     std::condition_variable done_;
     std::vector<Memory> waiting_;
     bool is_running_ = false;
-    /// The process whose thread it is; 0: there was none.
-    std::atomic<pid_t> process_ = 0;
+    bool is_stopped_ = false;
+    std::uint64_t freed_ = 0;
 };
 
 }  // namespace pycoll::cuda

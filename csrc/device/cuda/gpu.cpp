@@ -18,16 +18,19 @@ Gpu& Gpu::at(int ordinal) {
     // Never destroyed: the driver may be gone by the time that static objects are.
     static auto& gpus = *new std::map<int, std::unique_ptr<Gpu>>();
     const std::lock_guard lock(mutex);
-    auto& gpu = gpus[ordinal];
-    if (gpu == nullptr) gpu.reset(new Gpu(ordinal));
+    auto found = gpus.find(ordinal);
+    if (found == gpus.end()) {
+        found = gpus.emplace(ordinal, std::unique_ptr<Gpu>(new Gpu(ordinal))).first;
+    }
     // The driver, which is loaded by now, is to end after what is still being freed.
     static const struct AtExit {
         ~AtExit() {
-            for (const auto& [ordinal, gpu] : gpus)
-                static_cast<void>(gpu->disposal_.wait(longest_at_exit));
+            const auto end = std::chrono::steady_clock::now() + longest_at_exit;
+            for (const auto& [ordinal, gpu] : gpus) gpu->disposal_.stop();
+            for (const auto& [ordinal, gpu] : gpus) gpu->disposal_.wait_until(end);
         }
     } at_exit;
-    return *gpu;
+    return *found->second;
 }
 
 Gpu::Gpu(int ordinal) : driver_(Driver::instance()), ordinal_(ordinal) {
@@ -38,7 +41,7 @@ Gpu::Gpu(int ordinal) : driver_(Driver::instance()), ordinal_(ordinal) {
     int lowest_priority = 0;
     driver_.require(driver_.priority_range(&lowest_priority, &highest_priority_),
                     "cuCtxGetStreamPriorityRange");
-    make_flags();
+    flags_ = new_flags();
 }
 
 Gpu::Current::Current(const Gpu& gpu) : driver_(gpu.driver_) {
@@ -90,24 +93,29 @@ Stream Gpu::arrivals() {
     return made.stream;
 }
 
-/// Makes more flags than operations are under way: getting new ones may wait for streams that wait
-/// for one of these.
-void Gpu::make_flags() {
+/// More than operations are under way: getting new ones may wait for streams that wait for one of
+/// these.
+std::vector<Flag> Gpu::new_flags() {
     constexpr std::size_t flags_at_once = 4096;
     using Word = std::atomic<std::uint32_t>;
     std::byte* const memory = pinned_.allocate(flags_at_once * sizeof(Word));
     Address address = 0;
     driver_.require(driver_.host_address(&address, memory, 0), "cuMemHostGetDevicePointer");
+    std::vector<Flag> flags;
     for (std::size_t offset = 0; offset < flags_at_once * sizeof(Word); offset += sizeof(Word)) {
-        flags_.push_back({new (memory + offset) Word(0), address + offset});
+        flags.push_back({new (memory + offset) Word(0), address + offset});
     }
+    return flags;
 }
 
 Flag Gpu::take_flag() {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (flags_.empty()) {
+        lock.unlock();
         const Current current(*this);
-        make_flags();
+        const std::vector<Flag> made = new_flags();
+        lock.lock();
+        flags_.insert(flags_.end(), made.begin(), made.end());
     }
     const Flag flag = flags_.back();
     flags_.pop_back();
@@ -137,10 +145,13 @@ std::byte* Gpu::Memory::allocate(std::size_t bytes) {
     // Streams that take longer than that may wait for whoever asks for memory.
     constexpr std::chrono::seconds longest_disposal{10};
     const Current current(gpu_);
+    Disposal& disposal = gpu_.disposal_;
+    const std::uint64_t freed_before = disposal.freed();
     std::byte* memory = nullptr;
     Result result = try_to_allocate(bytes, memory);
-    if (result == out_of_memory && gpu_.disposal_.wait(longest_disposal)) {
-        result = try_to_allocate(bytes, memory);
+    if (result == out_of_memory) {
+        disposal.wait_until(std::chrono::steady_clock::now() + longest_disposal);
+        if (disposal.freed() != freed_before) result = try_to_allocate(bytes, memory);
     }
     gpu_.driver_.require(result,
                          kind_ == Disposal::Memory::Kind::pinned ? "cuMemHostAlloc" : "cuMemAlloc");

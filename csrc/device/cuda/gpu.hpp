@@ -86,7 +86,7 @@ private:
     };
 
     explicit Gpu(int ordinal);
-    void make_flags();
+    [[nodiscard]] std::vector<Flag> new_flags();
 
     const Driver& driver_;
     int ordinal_;

@@ -31,7 +31,8 @@ namespace pycoll {
 /// done with those before; and none has come further than call k + most_ahead.
 ///
 /// For call k, a rank uses its mark, card and part of the stage of number k % contexts. It used
-/// them for call k - contexts before, with which all are done, as most_ahead < contexts.
+/// them for call k - contexts before, with which all are done, as most_ahead < contexts. (Its last
+/// few marks it shows in a second place as well, which need not hold that of call k any more.)
 ///
 /// Of peers' marks and cards, a rank in call k reads those of calls k and k - 1, for which the
 /// peers will find no other use before call k - 1 + contexts > k + most_ahead; and those of older

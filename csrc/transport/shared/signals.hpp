@@ -17,6 +17,9 @@ namespace pycoll {
 ///
 /// A signal releases what its sender wrote before; whoever has seen it counted may read that.
 ///
+/// Beside a rank's count of signals stand the marks of its last calls, so that one line tells both;
+/// those of more calls have lines of their own.
+///
 /// A signal to all is one store to one line, which ranks that share a core fetch once for all of
 /// them: on 8 ranks of 2 cores, 8 lines move from core to core in a barrier. Of pairs it were 64.
 class NodeSignals {
