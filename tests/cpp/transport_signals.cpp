@@ -168,10 +168,10 @@ const Test owed("signals: a node counts those that it took before they came", []
 });
 
 const Test all_compared("signals: one look compares all calls that a peer has made since", [] {
-    for (const std::uint64_t made : {std::uint64_t{5}, SharedNode::most_ahead}) {
+    for (const std::uint64_t made : {std::uint64_t{5}, SharedNode::most_ahead - 1}) {
         for (const std::uint64_t wrong : {std::uint64_t{1}, std::uint64_t{2}, made / 2, made}) {
             Pair pair;
-            for (std::uint64_t i = 1; i <= made; ++i) pair.enter(0);
+            for (std::uint64_t i = 0; i <= made; ++i) pair.enter(0);
             for (std::uint64_t i = 1; i <= made; ++i) pair.enter(1, i == wrong ? 7 : 0);
             check(pair[0].look_for_owed() == 1, "another call");
             const SharedNode::Difference found = pair[0].difference(1);
